@@ -1,0 +1,248 @@
+"""The cache of snapshots on this machine, as its users see it.
+
+A hit reads one record, one pack header and one code pack: no network, no git, no lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from codevault_cache import environ, places
+from codevault_cache.errors import CorruptEntry, Missing
+from codevault_cache.layout import existing, laid_out, lay_out
+from codevault_cache.snapshot import DIGEST, NAME, Snapshot
+from codevault_cache.tree import Tree
+from codevault_cache.wanted import Wanted, answers, name_of, request_key, request_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from codevault_cache.inventory import Entry
+    from codevault_cache.verify import Report
+
+_log = logging.getLogger("codevault_cache")
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A content-addressed store of trees over one writable and several read-only folders.
+
+    Attributes:
+        roots: The folders; only the first is written.
+        distrusted: Packs of this process's experience that are damaged, and cannot be set aside.
+    """
+
+    roots: tuple[str, ...]
+    distrusted: set[str] = field(default_factory=set, compare=False, repr=False)
+
+    @classmethod
+    def open(
+        cls, paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None
+    ) -> Cache:
+        """Open the cache; nothing is written until something is fetched.
+
+        Args:
+            paths: Its folders; None asks CODEVAULT_CACHE, then the platform's place for caches.
+
+        Returns:
+            The cache.
+        """
+        return cls(environ.cache_roots(paths))
+
+    def find(self, wanted: Wanted) -> Snapshot | None:
+        """Look a snapshot up; never fetch.
+
+        Args:
+            wanted: What is looked for.
+
+        Returns:
+            The snapshot, whose pack is in the cache; None is a miss.
+        """
+        name = name_of(wanted)
+        request = None if name is not None else request_of(wanted)
+        for root in self.roots:
+            found = None
+            if name is not None:
+                found = self._record(root, places.snapshot(root, name), b"")
+            elif request is not None:
+                path = places.request(root, request_key(request))
+                found = self._record(root, path, request + b"\n")
+            if found is not None and answers(found, wanted) and self.has(found.digest):
+                return found
+        return None
+
+    def snapshot(self, name: str) -> Snapshot | None:
+        """The record of a splint name.
+
+        Args:
+            name: As in `Snapshot.name`.
+
+        Returns:
+            The verified record, or None.
+        """
+        if not NAME.fullmatch(name):
+            return None
+        for root in self.roots:
+            found = self._record(root, places.snapshot(root, name), b"")
+            if found is not None and found.name == name:
+                return found
+        return None
+
+    def _record(self, root: str, path: str, prefix: bytes) -> Snapshot | None:
+        try:
+            with open(path, "rb", buffering=0) as file:
+                data = file.read()
+        except OSError:
+            return None
+        try:
+            # A request's record begins with the request: a record under another's name is noticed.
+            if not data.startswith(prefix):
+                raise CorruptEntry("A request record is damaged.", path)
+            return Snapshot.from_json(data[len(prefix) :])
+        except CorruptEntry:
+            self._set_aside(root, path)
+            return None
+
+    def _set_aside(self, root: str, path: str) -> None:
+        if root == self.roots[0]:
+            from codevault_cache.publish import set_aside
+
+            _log.warning("a damaged cache entry is set aside: %s", path)
+            set_aside(path, places.quarantine(root))
+        else:
+            self.distrusted.add(path)
+
+    def has(self, digest: str) -> bool:
+        """Tell whether the source pack of a digest is there."""
+        packs = (places.pack(root, digest) for root in self.roots)
+        return any(os.path.exists(pack) for pack in packs if pack not in self.distrusted)
+
+    def tree(self, digest: str) -> Tree:
+        """Open a verified tree.
+
+        Args:
+            digest: The snapshot's digest.
+
+        Returns:
+            The tree; its files are laid out.
+
+        Raises:
+            Missing: No folder of the cache has it.
+            CorruptEntry: The only pack is damaged; it has been set aside, and `warm` fetches it
+                again.
+        """
+        if not DIGEST.fullmatch(digest):
+            raise Missing(f"{ascii(digest)[:100]} is no digest.", "", "")
+        damaged: CorruptEntry | None = None
+        for root in self.roots:
+            path = places.pack(root, digest)
+            aside = partial(self._set_aside, root, path)
+            if path in self.distrusted:
+                continue
+            try:
+                tree = Tree(path, digest, "", aside)
+            except Missing:
+                continue
+            except CorruptEntry as error:
+                damaged = error
+                aside()
+                continue
+            tree.folder = laid_out(self.roots, tree)
+            return tree
+        raise damaged or Missing(
+            f"The cache does not hold the snapshot {digest[:12]}….",
+            f"Looked in {', '.join(self.roots)}.",
+            "codevault prefetch <checkpoint>",
+        )
+
+    def publish(self, files: Mapping[str, tuple[int, bytes]]) -> str:
+        """Keep the files of a snapshot.
+
+        Args:
+            files: Tree path to git mode and content.
+
+        Returns:
+            The digest, under which they can be opened from now on.
+
+        Raises:
+            UnsafeName: A path must not become a file on this machine.
+        """
+        from codevault_cache.names import check_paths
+        from codevault_cache.pack import encode
+        from codevault_cache.publish import publish_file
+        from codevault_cache.verify import pack_problem
+
+        check_paths(files)
+        digest, pieces = encode(files)
+        packs = (places.pack(root, digest) for root in self.roots)
+        if all(pack_problem(pack, digest) is not None for pack in packs):
+            root = self.roots[0]
+            places.prepare(root)
+            publish_file(
+                places.pack(root, digest),
+                places.tmp(root),
+                pieces,
+                intact=lambda path: pack_problem(path, digest) is None,
+            )
+        if existing(self.roots, digest) is None:
+            lay_out(self.roots[0], digest, files)
+        return digest
+
+    def record(self, snapshot: Snapshot, wanted: Wanted | None = None) -> None:
+        """Write down what a name stands for, after its pack was published.
+
+        Args:
+            snapshot: What was fetched.
+            wanted: What was asked for; a later equal request is a hit.
+        """
+        from codevault_cache.publish import publish_file
+
+        root = self.roots[0]
+        places.prepare(root)
+        data = snapshot.to_json()
+        final = places.snapshot(root, snapshot.name)
+        old = self._record(root, final, b"")
+        # Write-once, but for one case: the old digest is not the one that the caller knows to be
+        # right.
+        replace = (
+            old is not None
+            and wanted is not None
+            and wanted.digest == snapshot.digest != old.digest
+        )
+        publish_file(final, places.tmp(root), (data,), replace=replace)
+        request = None if wanted is None else request_of(wanted)
+        if request is not None and wanted is not None and name_of(wanted) is None:
+            path = places.request(root, request_key(request))
+            self._record(root, path, request + b"\n")
+            publish_file(path, places.tmp(root), (request + b"\n" + data,), replace=replace)
+
+    def derived(self, digest: str, tag: str, make: Callable[[], bytes]) -> bytes:
+        """Get bytes that this user's Python derived from a snapshot, deriving them where needed.
+
+        Args:
+            digest: The snapshot's digest.
+            tag: The kind of Python; matches [a-z0-9._-]+.
+            make: Derives them.
+
+        Returns:
+            The bytes: verified, or just derived.
+        """
+        from codevault_cache.derived import derived
+
+        return derived(self.roots, digest, tag, make)
+
+    def ls(self) -> list[Entry]:
+        """All snapshots in the cache, by name."""
+        from codevault_cache.inventory import entries
+
+        return entries(self)
+
+    def verify(self) -> Report:
+        """Hash everything again: packs, records, laid-out files; set aside what is damaged."""
+        from codevault_cache.verify import verify
+
+        return verify(self)

@@ -1,0 +1,125 @@
+"""Code packs: bytes that this user's Python derived from a snapshot, kept for the next load.
+
+They are unmarshalled, so they are never downloaded and never shared: a pack counts only if this
+user owns it, nobody
+else can write it, and it hashes to what was written, under the digest and tag that it was written
+for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import stat
+from typing import TYPE_CHECKING
+
+from codevault_cache import places
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_log = logging.getLogger("codevault_cache")
+
+
+def check_tag(tag: str) -> str:
+    """Pass a tag through that may be a folder name.
+
+    Raises:
+        ValueError: It may not.
+    """
+    if not _TAG.fullmatch(tag):
+        raise ValueError(f"a tag matches [a-z0-9._-]+, and {tag!r} does not")
+    return tag
+
+
+def _check(digest: str, tag: str, payload: bytes) -> bytes:
+    # The digest and the tag are part of it: one's own pack of other code must not pass under this
+    # name.
+    total = hashlib.sha256(f"{digest} {tag}\n".encode())
+    total.update(payload)
+    return total.digest()
+
+
+def read_derived(path: str, digest: str, tag: str) -> bytes | None:
+    """Read a code pack.
+
+    Args:
+        path: Its file.
+        digest: The snapshot it was derived from.
+        tag: The Python it was derived by.
+
+    Returns:
+        The payload, or None for a pack that is missing or does not count.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o022:
+            return None
+        if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+            return None
+        pieces, left = [], status.st_size
+        while left > 0 and (piece := os.read(fd, left)):
+            pieces.append(piece)
+            left -= len(piece)
+        data = b"".join(pieces)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    payload = data[32:]
+    return payload if data[:32] == _check(digest, tag, payload) else None
+
+
+def derived(roots: Sequence[str], digest: str, tag: str, make: Callable[[], bytes]) -> bytes:
+    """Get a code pack, deriving it where there is none that counts.
+
+    Args:
+        roots: The cache's folders.
+        digest: The snapshot's digest.
+        tag: The kind of Python, as one folder name.
+        make: Derives the payload.
+
+    Returns:
+        The payload.
+    """
+    check_tag(tag)
+    for root in roots:
+        payload = read_derived(places.code(root, tag, digest), digest, tag)
+        if payload is not None:
+            return payload
+    payload = make()
+    try:
+        _keep(roots[0], digest, tag, payload)
+    except OSError as error:
+        # The load goes on: the cache only saves time.
+        _log.info("cannot keep a code pack: %s", error)
+    return payload
+
+
+def _keep(root: str, digest: str, tag: str, payload: bytes) -> None:
+    from codevault_cache.publish import publish_file
+
+    places.prepare(root)
+    top = os.path.join(root, places.VERSION, "code")
+    os.makedirs(top, 0o700, exist_ok=True)
+    status = os.lstat(top)
+    if hasattr(os, "geteuid") and (
+        status.st_uid != os.geteuid() or not stat.S_ISDIR(status.st_mode)
+    ):
+        raise PermissionError(f"{top} belongs to somebody else")
+    if status.st_mode & 0o077:
+        os.chmod(top, 0o700)
+    publish_file(
+        places.code(root, tag, digest),
+        places.tmp(root),
+        (_check(digest, tag, payload), payload),
+        mode=0o400,
+        intact=lambda path: read_derived(path, digest, tag) == payload,
+    )

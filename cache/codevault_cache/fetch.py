@@ -1,0 +1,193 @@
+"""Fetch the wanted files of commits: their trees first, then only the blobs that are wanted.
+
+Two questions reach any snapshot: `depth 1, no blobs` for the commits, then the ids of the wanted
+folders, with large
+blobs left behind. A server that refuses either is asked for whole commits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from codevault_cache import places
+from codevault_cache.depot import add_pack, depot
+from codevault_cache.errors import CommitNotFound, HostileObject, Unreachable
+from codevault_cache.gitobjects import GITLINK
+from codevault_cache.gittree import Damaged, GitSource, Objects, source_at
+from codevault_cache.limits import FILE_BYTES
+from codevault_cache.source import choose
+from codevault_cache.wire import Wire, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dulwich.object_store import DiskObjectStore
+
+    from codevault_cache.origins import Address
+    from codevault_cache.selection import Selection
+    from codevault_cache.wanted import Wanted
+
+NO_BLOBS = "blob:none"
+SMALL_BLOBS = f"blob:limit={FILE_BYTES + 1}"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One commit to fetch.
+
+    Attributes:
+        wanted: What is wanted of it.
+        travelling: The objects that came with the checkpoint.
+    """
+
+    wanted: Wanted
+    travelling: Mapping[str, tuple[str, bytes]]
+
+    @property
+    def commit(self) -> str:
+        """The commit whose tree is wanted."""
+        assert self.wanted.commit is not None
+        return self.wanted.commit
+
+    @property
+    def anchor(self) -> str:
+        """The commit that the server is asked for: it does not know what travels."""
+        if self.commit in self.travelling and self.wanted.base is not None:
+            return self.wanted.base
+        return self.commit
+
+
+@contextmanager
+def bring(root: str, address: Address, jobs: Sequence[Job]) -> Iterator[list[GitSource]]:
+    """Bring the wanted objects of several commits of one repository here.
+
+    Args:
+        root: The cache's folder.
+        address: The repository.
+        jobs: The commits.
+
+    Yields:
+        Their trees, in order; a blob that they lack was left behind by the server.
+    """
+    key = hashlib.sha256(address.public.encode()).hexdigest()[:16]
+    places.prepare(root)
+    path = places.objects(root, key)
+    with depot(path, jobs[0].commit) as store, wire(address) as server:
+        try:
+            yield _brought(store, server, jobs)
+        except Damaged:
+            # It must not stand in the way of the next try.
+            from codevault_cache.publish import set_aside
+
+            set_aside(path, places.quarantine(root))
+            raise
+
+
+def _brought(store: DiskObjectStore, server: Wire, jobs: Sequence[Job]) -> list[GitSource]:
+    shown = server.address.public
+    _commits(store, server, jobs)
+    sources = [source_at(Objects(store, job.travelling), job.commit, shown) for job in jobs]
+    _files(store, server, jobs, sources)
+    return sources
+
+
+def _get(
+    store: DiskObjectStore, server: Wire, wants: Sequence[str], depth: int | None, spec: str | None
+) -> None:
+    with server.fetch(wants, depth=depth, filter_spec=spec) as file:
+        add_pack(store, file)
+
+
+def _commits(store: DiskObjectStore, server: Wire, jobs: Sequence[Job]) -> None:
+    """Get the commits and their trees; all at once if the server has all of them."""
+    objects = Objects(store)
+    missing = {job.anchor: job for job in jobs if job.anchor not in objects}
+    whole = [c for c, job in missing.items() if "." in (job.wanted.roots or ()) and c == job.commit]
+    for wants, spec in ((whole, SMALL_BLOBS), ([c for c in missing if c not in whole], NO_BLOBS)):
+        if not wants:
+            continue
+        try:
+            _get(store, server, wants, 1, spec)
+        except CommitNotFound:
+            if len(wants) == 1:
+                raise
+            for want in wants:
+                _get(store, server, [want], 1, spec)
+        except HostileObject:
+            # dulwich cannot take some packs that a filter has thinned out.
+            for want in wants:
+                _get(store, server, [want], 1, None)
+
+
+def _files(
+    store: DiskObjectStore, server: Wire, jobs: Sequence[Job], sources: Sequence[GitSource]
+) -> None:
+    """Get the blobs, in at most two questions: what pyproject.toml says, then the files."""
+    stated = [
+        oid
+        for job, source in zip(jobs, sources, strict=True)
+        if None in (job.wanted.roots, job.wanted.shared, job.wanted.include)
+        and (oid := _pyproject(source)) is not None
+    ]
+    if stated:
+        _get(store, server, list(dict.fromkeys(stated)), None, None)
+    chosen = [
+        (job, source, choose(source, job.wanted.roots, job.wanted.shared, job.wanted.include))
+        for job, source in zip(jobs, sources, strict=True)
+    ]
+    # Folders first; then single blobs in a question of their own, because a filter would hold
+    # large ones back.
+    for find, spec in ((_folders, SMALL_BLOBS), (_single, None)):
+        wants = {
+            oid: job
+            for job, source, choice in chosen
+            for oid in find(store, job, source, choice.selection)
+        }
+        if not wants:
+            continue
+        try:
+            _get(store, server, list(wants), None, spec)
+        except (CommitNotFound, Unreachable, HostileObject):
+            for anchor in dict.fromkeys(job.anchor for job in wants.values()):
+                _get(store, server, [anchor], 1, None)
+
+
+def _pyproject(source: GitSource) -> str | None:
+    for entry in source.entries(source.tree):
+        if entry.name == "pyproject.toml" and entry.mode in (0o100644, 0o100755):
+            return entry.oid if entry.oid not in source.objects else None
+    return None
+
+
+def _missing(source: GitSource, selection: Selection) -> Iterator[tuple[str, str]]:
+    for path, item in source.walk(selection.descends):
+        if item.mode != GITLINK and selection.takes(path) and item.oid not in source.objects:
+            yield path, str(item.oid)
+
+
+def _folders(
+    store: DiskObjectStore, job: Job, source: GitSource, selection: Selection
+) -> Iterator[str]:
+    """Ids of the roots in which files are missing, as the server knows them."""
+    missing = [path for path, _ in _missing(source, selection)]
+    anchor = source
+    if missing and job.anchor != job.commit:
+        anchor = source_at(Objects(store), job.anchor, "The origin")
+    for root in selection.roots:
+        if any(root == "." or path.startswith(root + "/") for path in missing):
+            folder = anchor.folder(root)
+            if folder is not None:
+                yield folder
+
+
+def _single(
+    store: DiskObjectStore, job: Job, source: GitSource, selection: Selection
+) -> Iterator[str]:
+    """Ids of the files that `include` names and that no root has brought."""
+    del store, job
+    for path, oid in _missing(source, selection):
+        if selection.named(path):
+            yield oid

@@ -1,0 +1,166 @@
+"""A git tree as a source of files: objects are read by id, and hashed as they are read."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from codevault_cache.errors import CommitNotFound, HostileObject
+from codevault_cache.gitobjects import GITLINK, TREE, TreeEntry, parse_tree, tree_of_commit
+from codevault_cache.limits import DEPTH, FILES, refuse_above
+from codevault_cache.source import Absent, Item
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from dulwich.object_store import DiskObjectStore
+
+
+class Objects:
+    """Git objects by id: those that travel with a checkpoint first, then those of a store."""
+
+    def __init__(
+        self,
+        store: DiskObjectStore | None,
+        travelling: Mapping[str, tuple[str, bytes]] | None = None,
+    ) -> None:
+        self.store = store
+        self.travelling = travelling or {}
+
+    def __contains__(self, oid: str | None) -> bool:
+        if oid is None:
+            return False
+        if oid in self.travelling:
+            return True
+        return self.store is not None and oid.encode() in self.store  # type: ignore[operator]
+
+    def get(self, oid: str, kind: str) -> bytes:
+        """The content of an object.
+
+        Args:
+            oid: Its id.
+            kind: What it must be.
+
+        Returns:
+            Its bytes, which hash to the id.
+
+        Raises:
+            Absent: Nobody here has it.
+            HostileObject: It is something else, or damaged.
+        """
+        if oid in self.travelling:
+            found, content = self.travelling[oid]
+        else:
+            found, content = self._stored(oid)
+        if found != kind:
+            raise HostileObject(f"The git object {oid} is a {found}, and must be a {kind}.")
+        return content
+
+    def _stored(self, oid: str) -> tuple[str, bytes]:
+        if self.store is None:
+            raise Absent(oid)
+        from dulwich.errors import ApplyDeltaError, ChecksumMismatch, FileFormatException
+        from dulwich.pack import UnresolvedDeltas
+
+        try:
+            # Only this form of access hashes what it reads.
+            found = self.store[oid.encode()]  # type: ignore[index]
+            return found.type_name.decode(), found.as_raw_string()
+        except KeyError:
+            raise Absent(oid) from None
+        except (
+            ChecksumMismatch,
+            FileFormatException,
+            UnresolvedDeltas,
+            ApplyDeltaError,
+            zlib.error,
+            ValueError,
+            AssertionError,
+            MemoryError,
+        ) as error:
+            why = type(error).__name__
+        # Outside of the handler: its frames hold on to the mapped pack, which could not be closed
+        # then.
+        raise Damaged(f"The git object {oid} is damaged.", why, "")
+
+
+class Damaged(HostileObject):
+    """A store's bytes do not hash to the id that they are stored under."""
+
+
+class GitSource:
+    """The files of one git tree."""
+
+    def __init__(self, objects: Objects, tree: str) -> None:
+        self.objects = objects
+        self.tree = tree
+        self._parsed: dict[str, list[TreeEntry]] = {}
+
+    def entries(self, oid: str) -> list[TreeEntry]:
+        """The lines of one tree object."""
+        if oid not in self._parsed:
+            self._parsed[oid] = parse_tree(self.objects.get(oid, "tree"), len(oid) // 2)
+        return self._parsed[oid]
+
+    def walk(self, descends: Callable[[str], bool]) -> Iterator[tuple[str, Item]]:
+        """All files below the folders that `descends` lets in."""
+        budget = [2 * FILES]
+        if descends(""):
+            yield from self._walk(self.tree, "", descends, 0, budget)
+
+    def _walk(
+        self, oid: str, folder: str, descends: Callable[[str], bool], depth: int, budget: list[int]
+    ) -> Iterator[tuple[str, Item]]:
+        refuse_above(DEPTH, depth, "folders inside each other")
+        for entry in self.entries(oid):
+            budget[0] -= 1
+            # A small pack can describe billions of paths, by folders that hold equal folders.
+            refuse_above(2 * FILES, 2 * FILES - budget[0], "paths")
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.mode == TREE:
+                if descends(path):
+                    yield from self._walk(entry.oid, path, descends, depth + 1, budget)
+            else:
+                yield path, self._item(entry)
+
+    def _item(self, entry: TreeEntry) -> Item:
+        def read() -> bytes:
+            if entry.mode == GITLINK:
+                raise Absent(entry.oid)
+            return self.objects.get(entry.oid, "blob")
+
+        return Item(entry.mode, read, oid=entry.oid)
+
+    def folder(self, path: str) -> str | None:
+        """The id of a folder's tree, or None where the path is no folder; "." is the top."""
+        oid = self.tree
+        for part in [] if path == "." else path.split("/"):
+            found = [e.oid for e in self.entries(oid) if e.name == part and e.mode == TREE]
+            if not found:
+                return None
+            oid = found[0]
+        return oid
+
+
+def source_at(objects: Objects, commit: str, origin: str) -> GitSource:
+    """The tree of a commit.
+
+    Args:
+        objects: Where it is.
+        commit: Full commit id.
+        origin: Where the objects come from, as shown to people.
+
+    Returns:
+        The tree.
+
+    Raises:
+        CommitNotFound: The objects do not hold it.
+    """
+    try:
+        return GitSource(objects, tree_of_commit(objects.get(commit, "commit")))
+    except Absent:
+        raise CommitNotFound(
+            f"{origin} does not have the commit {commit}.",
+            "It was never pushed there, or was removed by a rewrite of history.",
+            "git push, from a clone that has it; or name that clone: repo=PATH",
+        ) from None

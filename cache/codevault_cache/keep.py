@@ -1,0 +1,67 @@
+"""The last step of every miss: from the files of a source to a snapshot in the cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codevault_cache.errors import DigestMismatch
+from codevault_cache.pack import digest_of
+from codevault_cache.snapshot import Snapshot
+from codevault_cache.source import Item, choose, compose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from codevault_cache.cache import Cache
+    from codevault_cache.source import Source
+    from codevault_cache.wanted import Wanted
+
+
+class EmptySource:
+    """No files at all: what an overlay that is complete by itself lies over."""
+
+    def walk(self, descends: Callable[[str], bool]) -> Iterator[tuple[str, Item]]:
+        """Nothing."""
+        descends("")
+        return iter(())
+
+
+def keep(cache: Cache, wanted: Wanted, source: Source, repo: str | None, asked: Wanted) -> Snapshot:
+    """Publish the files of a source as a snapshot.
+
+    Args:
+        cache: Where it is kept.
+        wanted: What is wanted, commit and overlay settled.
+        source: The tree.
+        repo: Where it came from, without user info.
+        asked: What the caller asked for: a later equal request is a hit.
+
+    Returns:
+        The snapshot.
+
+    Raises:
+        DigestMismatch: It is not the code that was asked for.
+    """
+    choice = choose(source, wanted.roots, wanted.shared, wanted.include)
+    files, left_out = compose(source, choice, wanted.overlay)
+    digest = digest_of(files)
+    if wanted.digest is not None and digest != wanted.digest:
+        raise DigestMismatch(
+            f"The code of {wanted.commit or repo} is not the code that was recorded.",
+            f"Its listing has the digest {digest}, and {wanted.digest} was expected; "
+            f"{len(files)} files, {len(left_out)} left out.",
+            "codevault show CHECKPOINT, and compare roots, include and overlay",
+        )
+    cache.publish(files)
+    snapshot = Snapshot(
+        wanted.commit,
+        choice.roots,
+        choice.shared,
+        choice.include,
+        wanted.overlay_digest,
+        digest,
+        repo,
+        left_out,
+    )
+    cache.record(snapshot, asked)
+    return snapshot

@@ -1,0 +1,67 @@
+"""The files of a snapshot as real files: for `__file__`, data files, debuggers, compilers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from codevault_cache import places
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from codevault_cache.tree import Tree
+
+_log = logging.getLogger("codevault_cache")
+
+
+def existing(roots: Sequence[str], digest: str) -> str | None:
+    """The folder of a digest's laid-out files, or None where there is none."""
+    for root in roots:
+        folder = places.tree(root, digest)
+        if os.path.isdir(folder):
+            return folder
+    return None
+
+
+def lay_out(root: str, digest: str, files: Mapping[str, tuple[int, bytes]]) -> str:
+    """Lay files out, all of them or none.
+
+    Args:
+        root: The folder of the cache that is written.
+        digest: The snapshot's digest.
+        files: Tree path to git mode and content; paths are checked.
+
+    Returns:
+        The top folder.
+    """
+    from codevault_cache.publish import publish_folder
+
+    places.prepare(root)
+    folder = places.tree(root, digest)
+    publish_folder(folder, places.tmp(root), files)
+    return folder
+
+
+def laid_out(roots: Sequence[str], tree: Tree) -> str:
+    """The folder of a tree's files, laid out now where somebody removed it.
+
+    Args:
+        roots: The folders of the cache.
+        tree: The open tree.
+
+    Returns:
+        The top folder; it may be missing where the cache cannot be written.
+    """
+    folder = existing(roots, tree.digest)
+    if folder is not None:
+        return folder
+    files = {path: (tree.mode(path), tree.read(path)) for path in tree.paths}
+    try:
+        return lay_out(roots[0], tree.digest, files)
+    except OSError as error:
+        # Modules come from the pack; only data files and debuggers miss the folder.
+        folder = places.tree(roots[0], tree.digest)
+        _log.warning("cannot lay out %s: %s", folder, error)
+        return folder

@@ -1,0 +1,54 @@
+"""The numbers that bound what one snapshot may be, in one place."""
+
+from __future__ import annotations
+
+from codevault_cache.errors import TooLarge
+
+FILE_BYTES = 1 << 20
+"""A file under the roots is taken up to this size; larger ones only by `include`."""
+
+FILES = 200_000
+"""Most files in one snapshot, and most entries looked at while walking to them."""
+
+DEPTH = 64
+"""Deepest folder below the top."""
+
+TOTAL_BYTES = 2 << 30
+"""All files of one snapshot together, inflated."""
+
+COMPONENT_BYTES = 255
+PATH_BYTES = 4096
+
+HEADER_BYTES = 64 << 20
+"""Longest header of a source pack."""
+
+OBJECTS_BYTES = 64 << 20
+"""Git objects that may travel in a checkpoint."""
+
+PACK_BYTES = 2 << 30
+"""Longest pack that a server may send."""
+
+FETCH_SECONDS = 300.0
+"""Deadline of one conversation with a server."""
+
+SILENCE_SECONDS = 60.0
+"""Longest pause of a server inside a conversation."""
+
+
+def refuse_above(limit: int, value: int, noun: str) -> None:
+    """Stop at a limit, naming the limit and the value.
+
+    Args:
+        limit: The largest value that passes.
+        value: What was found so far.
+        noun: What is counted, as in "files in the snapshot".
+
+    Raises:
+        TooLarge: The value is above the limit.
+    """
+    if value > limit:
+        raise TooLarge(
+            f"Too much code for one snapshot: more than {limit:,} {noun}.",
+            f"At least {value:,} were found.",
+            'Name fewer folders: roots = ["src"] under [tool.codevault] in pyproject.toml',
+        )

@@ -1,0 +1,212 @@
+"""What happens on a miss: find the origin, read the tree, check it, keep it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from codevault_cache import environ, places
+from codevault_cache.errors import (
+    BadCommit,
+    CommitNotFound,
+    DigestMismatch,
+    LeftOut,
+    Offline,
+    RepositoryNotFound,
+)
+from codevault_cache.gitdir import GitDir, gitdir_of
+from codevault_cache.gitobjects import read_pack
+from codevault_cache.gittree import Damaged, Objects, source_at
+from codevault_cache.keep import EmptySource, keep
+from codevault_cache.origins import Address, address_of
+from codevault_cache.publish import sweep
+from codevault_cache.source import GITLINK, Absent, choose
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from codevault_cache.cache import Cache
+    from codevault_cache.snapshot import Snapshot
+    from codevault_cache.wanted import Wanted
+
+
+def fetch_all(cache: Cache, wanted: Sequence[Wanted]) -> list[Snapshot]:
+    """Fetch what is not in the cache.
+
+    Args:
+        cache: Where it is kept.
+        wanted: The misses.
+
+    Returns:
+        Their snapshots, in order.
+    """
+    sweep(places.tmp(cache.roots[0]))
+    done: dict[int, Snapshot] = {}
+    remote: dict[str, list[int]] = {}
+    addresses: dict[int, Address] = {}
+    for i, each in enumerate(wanted):
+        travelling = _travelling(each)
+        complete = _from_travelling(cache, each, travelling)
+        if complete is not None:
+            done[i] = complete
+            continue
+        address = address_of(each.repo) if each.repo is not None else None
+        if address is None:
+            raise CommitNotFound(
+                f"Nobody says where the commit {each.commit} is to be had.",
+                "There is no repository address, and the objects at hand do not hold it.",
+                "repo=URL",
+            )
+        if address.kind == "local":
+            done[i] = _local(cache, each, address.path, travelling)
+        else:
+            addresses[i] = address
+            remote.setdefault(address.public, []).append(i)
+    for group in remote.values():
+        address = addresses[group[0]]
+        several = [wanted[i] for i in group]
+        for i, snapshot in zip(group, _remote(cache, several, address), strict=True):
+            done[i] = snapshot
+    return [done[i] for i in range(len(wanted))]
+
+
+def _travelling(wanted: Wanted) -> Mapping[str, tuple[str, bytes]]:
+    return read_pack(wanted.objects) if wanted.objects else {}
+
+
+def _from_travelling(
+    cache: Cache, wanted: Wanted, travelling: Mapping[str, tuple[str, bytes]]
+) -> Snapshot | None:
+    """Without any origin: a complete overlay, or a commit whose wanted objects all travel."""
+    repo = _public(wanted.repo)
+    if wanted.commit is None:
+        if wanted.repo is not None or wanted.overlay is None:
+            return None
+        return keep(cache, wanted, EmptySource(), None, wanted)
+    if wanted.commit not in travelling:
+        return None
+    source = source_at(Objects(None, travelling), wanted.commit, "The checkpoint")
+    try:
+        choice = choose(source, wanted.roots, wanted.shared, wanted.include)
+        selection = choice.selection
+        complete = all(
+            item.oid in travelling or item.mode == GITLINK
+            for path, item in source.walk(selection.descends)
+            if selection.takes(path)
+        )
+        # Files that are left out do not travel either; the digest tells them from files that are
+        # elsewhere.
+        if complete or wanted.digest is not None:
+            return keep(cache, wanted, source, repo, wanted)
+    except Absent:
+        return None
+    except (DigestMismatch, LeftOut):
+        if complete:
+            raise
+    return None
+
+
+def _public(repo: str | None) -> str | None:
+    return None if repo is None else address_of(repo).public
+
+
+def _local(
+    cache: Cache, wanted: Wanted, path: str, travelling: Mapping[str, tuple[str, bytes]]
+) -> Snapshot:
+    found = gitdir_of(path)
+    if found is not None:
+        return _repository(cache, wanted, path, found, travelling)
+    if wanted.commit is not None:
+        raise RepositoryNotFound(
+            f"There is no git repository at {path!r}.",
+            f"The commit {wanted.commit} was asked for; folders, wheels and sdists have none.",
+            "git -C PATH rev-parse --git-dir",
+        )
+    if os.path.isdir(path):
+        from codevault_cache.folder import FolderSource
+
+        return keep(cache, wanted, FolderSource(path), path, wanted)
+    from codevault_cache.archive import archive_source
+
+    return keep(cache, wanted, archive_source(path), path, wanted)
+
+
+def _repository(
+    cache: Cache,
+    wanted: Wanted,
+    path: str,
+    found: GitDir,
+    travelling: Mapping[str, tuple[str, bytes]],
+) -> Snapshot:
+    from codevault_cache.depot import read_only
+
+    if wanted.commit is None:
+        if found.top is None:
+            raise BadCommit(
+                f"{path!r} is a bare repository: it has no files of its own.",
+                "A commit says which of its trees is wanted.",
+                f"git -C {path} rev-parse HEAD",
+            )
+        from codevault_cache.worktree import read_worktree
+
+        captured = read_worktree(
+            found.top,
+            roots=wanted.roots,
+            shared=wanted.shared,
+            include=wanted.include,
+            objects=False,
+        )
+        overlay = (
+            captured.overlay if wanted.overlay is None else wanted.overlay.over(captured.overlay)
+        )
+        settled = replace(wanted, commit=captured.head, overlay=overlay)
+        hit = cache.find(settled)
+        if hit is not None:
+            return hit
+        wanted = settled
+    assert wanted.commit is not None
+    with ExitStack() as stack:
+        store = stack.enter_context(read_only(found.objects, wanted.commit))
+        try:
+            source = source_at(Objects(store, travelling), wanted.commit, path)
+            return keep(cache, wanted, source, path, wanted)
+        except Absent as error:
+            raise CommitNotFound(
+                f"{path} has the commit {wanted.commit}, and not all of its files.",
+                f"Object {error} is missing: the clone is partial or shallow.",
+                f"git -C {path} fetch --refetch origin {wanted.commit}",
+            ) from None
+
+
+def _remote(cache: Cache, wanted: Sequence[Wanted], address: Address) -> list[Snapshot]:
+    if environ.offline():
+        names = " ".join(f"{address.public}@{each.commit}" for each in wanted[:3])
+        raise Offline(
+            "The code is not in the cache, and CODEVAULT_OFFLINE forbids fetching it.",
+            f"{len(wanted)} snapshots of {address.public} are missing.",
+            f"CODEVAULT_OFFLINE=0 codevault prefetch {names}",
+        )
+    for each in wanted:
+        if each.commit is None:
+            raise BadCommit(
+                f"No commit is named for {address.public}.",
+                "A remote repository has no files as they are now; branches move.",
+                f"git ls-remote {address.public} HEAD",
+            )
+    from codevault_cache.fetch import Job, bring
+
+    jobs = [Job(each, _travelling(each)) for each in wanted]
+    for attempt in (1, 2):
+        try:
+            with bring(cache.roots[0], address, jobs) as sources:
+                return [
+                    keep(cache, each, source, address.public, each)
+                    for each, source in zip(wanted, sources, strict=True)
+                ]
+        except Damaged:
+            # The store of earlier fetches was damaged; it has been set aside.
+            if attempt == 2:
+                raise
+    raise AssertionError

@@ -1,0 +1,65 @@
+"""Where things are in a cache: the layout, as functions from keys to paths.
+
+Only `trees/` holds names that come from a repository; every other name is a digest or made of
+digests.
+"""
+
+from __future__ import annotations
+
+import os
+
+VERSION = "v1"
+"""In every path: an old codevault never looks into a newer layout."""
+
+_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# A cache of codevault.\n"
+
+
+def tmp(root: str) -> str:
+    """Half-written entries, on the same file system as the finished ones."""
+    return os.path.join(root, VERSION, "tmp")
+
+
+def quarantine(root: str) -> str:
+    """Damaged entries, set aside for a look."""
+    return os.path.join(root, VERSION, "quarantine")
+
+
+def pack(root: str, digest: str) -> str:
+    """The source pack of a digest."""
+    return os.path.join(root, VERSION, "src", digest[:2], digest + ".cvs")
+
+
+def tree(root: str, digest: str) -> str:
+    """The laid-out files of a digest."""
+    return os.path.join(root, VERSION, "trees", digest)
+
+
+def snapshot(root: str, name: str) -> str:
+    """The record of a splint name."""
+    return os.path.join(root, VERSION, "snapshots", name + ".json")
+
+
+def request(root: str, key: str) -> str:
+    """The answer to a request."""
+    return os.path.join(root, VERSION, "requests", key + ".json")
+
+
+def code(root: str, tag: str, digest: str) -> str:
+    """The code pack that one kind of Python derived from a digest."""
+    return os.path.join(root, VERSION, "code", tag, digest[:2], digest + ".cvc")
+
+
+def objects(root: str, key: str) -> str:
+    """The bare git objects of one repository."""
+    return os.path.join(root, VERSION, "git", key + ".git", "objects")
+
+
+def prepare(root: str) -> None:
+    """Mark a folder as a cache, for backup programs and for git."""
+    tag = os.path.join(root, "CACHEDIR.TAG")
+    if os.path.exists(tag):
+        return
+    os.makedirs(os.path.join(root, VERSION), exist_ok=True)
+    for path, content in ((os.path.join(root, ".gitignore"), b"*\n"), (tag, _TAG)):
+        with open(path, "wb") as file:
+            file.write(content)

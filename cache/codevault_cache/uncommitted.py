@@ -1,0 +1,232 @@
+"""The uncommitted changes of a work tree, read without touching the index or the object store."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from codevault_cache import limits
+from codevault_cache.errors import SecretRefused
+from codevault_cache.gitobjects import object_id
+from codevault_cache.names import shown
+from codevault_cache.source import FILE, GITLINK, LINK, PROGRAM, Absent, Item
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dulwich.repo import Repo
+
+    from codevault_cache.gittree import GitSource
+    from codevault_cache.selection import Selection
+
+SECRETS = (
+    ".env",
+    ".env.*",
+    ".netrc",
+    "_netrc",
+    ".pgpass",
+    ".npmrc",
+    ".pypirc",
+    ".git-credentials",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    "*.pem",
+    "*.key",
+    "*.p12",
+    "*.pfx",
+    "*.keystore",
+    "*.kdbx",
+    "credentials",
+    "credentials.json",
+    "credentials.ini",
+    "client_secret*.json",
+    "service_account*.json",
+    "service-account*.json",
+    "secrets.json",
+    "secrets.y*ml",
+    "secrets.toml",
+)
+"""Names of untracked files that never travel in a checkpoint."""
+
+_SAFE_ENDINGS = (".example", ".sample", ".template", ".dist", ".py")
+
+
+def looks_secret(path: str) -> bool:
+    """Tell whether a file's name is one that secrets have."""
+    name = path.rpartition("/")[2].lower()
+    if name.endswith(_SAFE_ENDINGS):
+        return False
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in SECRETS)
+
+
+class _Index:
+    """The index as a cache of file states: an unchanged file need not be hashed again."""
+
+    def __init__(self, repo: Repo) -> None:
+        self.entries: dict[str, object] = {}
+        self.written = 0
+        try:
+            self.written = os.stat(repo.index_path()).st_mtime_ns
+            index = repo.open_index()
+            self.entries = {os.fsdecode(path): index[path] for path in index}
+        except Exception:  # noqa: S110  (an index that cannot be read only costs time)
+            pass
+
+    def oid_if_unchanged(self, path: str, status: os.stat_result) -> str | None:
+        """The blob id of a file whose state is the recorded one."""
+        entry = self.entries.get(path)
+        mtime, size = getattr(entry, "mtime", None), getattr(entry, "size", None)
+        if mtime is None or size != status.st_size:
+            return None
+        then = mtime[0] * 10**9 + mtime[1] if isinstance(mtime, tuple) else int(mtime * 10**9)
+        # A file as young as the index may have changed after it was recorded.
+        if then != status.st_mtime_ns or then >= self.written:
+            return None
+        if getattr(entry, "ino", 0) not in (0, status.st_ino & 0xFFFFFFFF):
+            return None
+        return bytes(getattr(entry, "sha", b"")).decode()
+
+    def absent_on_purpose(self, path: str) -> bool:
+        """Tell whether a sparse checkout keeps the file out of the work tree."""
+        return bool(getattr(self.entries.get(path), "extended_flags", 0) & 0x4000)
+
+
+def uncommitted(
+    repo: Repo, head: GitSource, selection: Selection
+) -> tuple[dict[str, tuple[int, bytes] | None], list[str]]:
+    """Find the wanted files that differ from the commit.
+
+    Args:
+        repo: The repository.
+        head: The tree of its HEAD.
+        selection: Which files are wanted.
+
+    Returns:
+        An overlay's files, and the paths that are too large for one.
+
+    Raises:
+        SecretRefused: An untracked file among them looks like a secret.
+    """
+    from dulwich.ignore import IgnoreFilterManager
+
+    top = os.path.abspath(os.fsdecode(repo.path))
+    committed = {p: i for p, i in head.walk(selection.descends) if selection.takes(p)}
+    index = _Index(repo)
+    ignores = IgnoreFilterManager.from_repo(repo)
+    tracked = {*committed, *index.entries}
+    folders = {p[:i] for p in tracked for i, c in enumerate(p) if c == "/"}
+    normal = _normaliser(repo)
+    has_modes = _flag(repo, b"filemode")
+    literal = {glob for glob in selection.include if not any(c in glob for c in "*?[")}
+
+    changed: dict[str, tuple[int, bytes] | None] = {}
+    too_large: list[str] = []
+    secrets: list[str] = []
+    seen: set[str] = set()
+
+    def look_at(path: str) -> None:
+        status = os.lstat(os.path.join(top, path))
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+            return
+        seen.add(path)
+        before = committed.get(path)
+        mode = _mode(status, before, has_modes)
+        same_mode = before is not None and before.mode == mode
+        oid = index.oid_if_unchanged(path, status)
+        if same_mode and before is not None and oid is not None and oid == before.oid:
+            return
+        if mode != LINK and status.st_size > limits.FILE_BYTES and not selection.named(path):
+            too_large.append(path)
+            if before is not None and _is_small(before):
+                changed[path] = None
+            return
+        content = _content(os.path.join(top, path), mode)
+        if mode != LINK:
+            content = normal(path, content)
+        sha256 = before is not None and len(before.oid or "") == 64
+        if (
+            same_mode
+            and before is not None
+            and object_id("blob", content, sha256=sha256) == before.oid
+        ):
+            return
+        if path not in tracked and looks_secret(path):
+            secrets.append(path)
+            return
+        changed[path] = (mode, content)
+
+    def visit(folder: str) -> None:
+        with os.scandir(os.path.join(top, folder) if folder else top) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name == ".git":
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                if not selection.descends(path) or os.path.lexists(
+                    os.path.join(entry.path, ".git")
+                ):
+                    continue
+                asked = any(glob.startswith(path + "/") for glob in literal)
+                if path not in folders and not asked and ignores.is_ignored(path + "/"):
+                    continue
+                visit(path)
+            elif selection.takes(path) and (
+                path in tracked or path in literal or not ignores.is_ignored(path)
+            ):
+                look_at(path)
+
+    visit("")
+    for path, item in committed.items():
+        if path not in seen and item.mode != GITLINK and not index.absent_on_purpose(path):
+            changed[path] = None
+    if secrets:
+        raise SecretRefused(
+            f"Untracked files look like secrets: {', '.join(shown(p) for p in sorted(secrets))}.",
+            "Uncommitted files travel in the checkpoint, which others read.",
+            f"echo {shown(min(secrets))[1:-1]} >> .gitignore",
+        )
+    return changed, too_large
+
+
+def _mode(status: os.stat_result, before: Item | None, has_modes: bool) -> int:
+    if stat.S_ISLNK(status.st_mode):
+        return LINK
+    if not has_modes and before is not None and before.mode in (FILE, PROGRAM):
+        return before.mode
+    return PROGRAM if status.st_mode & stat.S_IXUSR else FILE
+
+
+def _is_small(item: Item) -> bool:
+    try:
+        return len(item.read()) <= limits.FILE_BYTES
+    except Absent:
+        return False
+
+
+def _content(path: str, mode: int) -> bytes:
+    if mode == LINK:
+        return os.fsencode(os.readlink(path))
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _flag(repo: Repo, name: bytes) -> bool:
+    return bool(repo.get_config_stack().get_boolean((b"core",), name, True))
+
+
+def _normaliser(repo: Repo) -> Callable[[str, bytes], bytes]:
+    """What git does to a file's bytes when it is added: line ends, and the user's filters."""
+    from dulwich.objects import Blob
+
+    filters = repo.get_blob_normalizer()
+
+    def normal(path: str, content: bytes) -> bytes:
+        blob = Blob.from_string(content)
+        return filters.checkin_normalize(blob, os.fsencode(path)).as_raw_string()
+
+    return normal

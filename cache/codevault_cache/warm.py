@@ -1,0 +1,49 @@
+"""Make snapshots available here: a hit costs a look, a miss is fetched, checked and kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codevault_cache.errors import CorruptEntry, Missing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from codevault_cache.cache import Cache
+    from codevault_cache.snapshot import Snapshot
+    from codevault_cache.wanted import Wanted
+
+
+def warm(cache: Cache, wanted: Sequence[Wanted]) -> list[Snapshot]:
+    """Make snapshots available.
+
+    Args:
+        cache: Where they are kept.
+        wanted: What is wanted; several commits of one repository share their conversations.
+
+    Returns:
+        The snapshots, in the order of `wanted`.
+
+    Raises:
+        CacheError: One of them is not to be had; the error says why.
+    """
+    found: list[Snapshot | None] = [_hit(cache, each) for each in wanted]
+    misses = [i for i, snapshot in enumerate(found) if snapshot is None]
+    if misses:
+        from codevault_cache.misses import fetch_all
+
+        for i, snapshot in zip(misses, fetch_all(cache, [wanted[i] for i in misses]), strict=True):
+            found[i] = snapshot
+    return [snapshot for snapshot in found if snapshot is not None]
+
+
+def _hit(cache: Cache, wanted: Wanted) -> Snapshot | None:
+    snapshot = cache.find(wanted)
+    if snapshot is None:
+        return None
+    try:
+        # Opening checks the header, and lays the files out again where somebody removed them.
+        cache.tree(snapshot.digest).close()
+    except (Missing, CorruptEntry):
+        return None
+    return snapshot
