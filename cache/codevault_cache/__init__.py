@@ -21,6 +21,7 @@ from codevault_cache.warm import warm
 if TYPE_CHECKING:
     from codevault_cache.inventory import Entry
     from codevault_cache.origins import public_url
+    from codevault_cache.reach import is_reachable
     from codevault_cache.verify import Report
     from codevault_cache.worktree import Captured, read_worktree
 
@@ -35,6 +36,7 @@ __all__ = [
     "Wanted",
     "errors",
     "find_worktree",
+    "is_reachable",
     "overlay_entries",
     "overlay_from",
     "overlay_of",
@@ -48,6 +50,7 @@ _LATER = {
     "Captured": "codevault_cache.worktree",
     "Entry": "codevault_cache.inventory",
     "Report": "codevault_cache.verify",
+    "is_reachable": "codevault_cache.reach",
     "public_url": "codevault_cache.origins",
     "read_worktree": "codevault_cache.worktree",
 }

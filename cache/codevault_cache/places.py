@@ -44,6 +44,11 @@ def request(root: str, key: str) -> str:
     return os.path.join(root, VERSION, "requests", key + ".json")
 
 
+def proof(root: str, key: str) -> str:
+    """The proof that a repository leads to a commit."""
+    return os.path.join(root, VERSION, "proofs", key)
+
+
 def code(root: str, tag: str, digest: str) -> str:
     """The code pack that one kind of Python derived from a digest."""
     return os.path.join(root, VERSION, "code", tag, digest[:2], digest + ".cvc")

@@ -82,15 +82,36 @@ class Wire:
         client.ear = self.ear
         return client
 
+    def tips(self, prefixes: Sequence[bytes]) -> set[str]:
+        """Ids that the server advertises under some prefixes of ref names; tags peeled as well.
+
+        Raises:
+            RepositoryNotFound: The server has no such repository.
+            Unreachable: The server does not answer.
+        """
+        try:
+            answer = self._client.get_refs(self.address.path, ref_prefix=list(prefixes))
+        except Exception as error:
+            raise self._explained(error, ["its refs"]) from error
+        # A server of protocol 0 sends all refs, whatever prefixes are asked for.
+        named = {name: oid for name, oid in answer.refs.items() if name.startswith(tuple(prefixes))}
+        return {oid.decode() for oid in named.values() if oid is not None}
+
     def fetch(
-        self, wants: Sequence[str], *, depth: int | None = None, filter_spec: str | None = None
+        self,
+        wants: Sequence[str],
+        *,
+        depth: int | None = None,
+        filter_spec: str | None = None,
+        limit: int = PACK_BYTES,
     ) -> IO[bytes]:
         """Ask for objects.
 
         Args:
             wants: Full ids, of commits, trees or blobs.
             depth: How much history; 1 for a commit alone.
-            filter_spec: Which blobs may be left behind; servers may ignore it.
+            filter_spec: What may be left behind; servers may ignore it.
+            limit: Most bytes to take.
 
         Returns:
             The pack, at its beginning; the caller closes it.
@@ -102,7 +123,7 @@ class Wire:
         """
         for attempt in (1, 2):
             try:
-                return self._fetch(wants, depth, filter_spec)
+                return self._fetch(wants, depth, filter_spec, limit)
             except (HangupException, ConnectionResetError, BrokenPipeError) as error:
                 # A dropped connection is worth a second try; an answer is not.
                 if attempt == 2 or self.ear.words or time.monotonic() > self.ear.deadline:
@@ -113,7 +134,9 @@ class Wire:
                 raise self._explained(error, wants) from error
         raise AssertionError
 
-    def _fetch(self, wants: Sequence[str], depth: int | None, filter_spec: str | None) -> IO[bytes]:
+    def _fetch(
+        self, wants: Sequence[str], depth: int | None, filter_spec: str | None, limit: int
+    ) -> IO[bytes]:
         self.ear.last = b""
         received = 0
         file = SpooledTemporaryFile(max_size=16 << 20)  # noqa: SIM115  (the caller closes it)
@@ -121,7 +144,7 @@ class Wire:
         def write(data: bytes) -> int:
             nonlocal received
             received += len(data)
-            refuse_above(PACK_BYTES, received, "bytes from the server")
+            refuse_above(limit, received, "bytes from the server")
             self._in_time()
             return file.write(data)
 

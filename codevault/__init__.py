@@ -1,0 +1,82 @@
+"""Run a trained policy with the code it was trained on, next to today's code, in one process.
+
+    policy = codevault.load_policy("best.mpt")        old code, today's torch, no name clash
+    codevault.save_policy("best.mpt", policy, ...)    names its repository, commit and changes
+    splint = codevault.load_code(repo, commit)        a version of some code, as modules
+    codevault.prefetch(uris)                          so that later loads need no network
+
+Importing this package imports nothing heavy; each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from codevault.agents import DynamicAgentLoader
+    from codevault.errors import (
+        AuditWarning,
+        CodevaultError,
+        CodevaultWarning,
+        PackagesWarning,
+        ProbeWarning,
+    )
+    from codevault.load import load_code, load_policy
+    from codevault.manifest import Manifest
+    from codevault.provenances import Provenance, provenance
+    from codevault.save import save_policy
+    from codevault.show import read_manifest
+    from codevault.splint import Splint
+    from codevault.warmup import PrefetchReport, prefetch
+
+_HOME = {
+    "AuditWarning": "errors",
+    "CodevaultError": "errors",
+    "CodevaultWarning": "errors",
+    "DynamicAgentLoader": "agents",
+    "Manifest": "manifest",
+    "PackagesWarning": "errors",
+    "PrefetchReport": "warmup",
+    "ProbeWarning": "errors",
+    "Provenance": "provenances",
+    "Splint": "splint",
+    "load_code": "load",
+    "load_policy": "load",
+    "prefetch": "warmup",
+    "provenance": "provenances",
+    "read_manifest": "show",
+    "save_policy": "save",
+}
+
+__all__ = [
+    "AuditWarning",
+    "CodevaultError",
+    "CodevaultWarning",
+    "DynamicAgentLoader",
+    "Manifest",
+    "PackagesWarning",
+    "PrefetchReport",
+    "ProbeWarning",
+    "Provenance",
+    "Splint",
+    "load_code",
+    "load_policy",
+    "prefetch",
+    "provenance",
+    "read_manifest",
+    "save_policy",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'codevault' has no attribute {name!r}")
+    value = getattr(import_module(f"codevault.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,5 @@
+"""`python -m codevault` is the `codevault` command."""
+
+from codevault.cli import main
+
+main()

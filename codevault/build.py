@@ -1,0 +1,223 @@
+"""Builds the policy that an architecture describes, from one version of the code."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol
+
+from codevault import architecture as arch
+from codevault.errors import BuildError, CodeError, CodevaultError
+from codevault_importhook.origin import is_library_file, is_third_party
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from codevault.manifest import Manifest
+
+
+class Code(Protocol):
+    """A version of the code: a splint, or the host's current modules."""
+
+    def load_symbol(self, path: str) -> Any:
+        """The object behind a name."""
+
+    def defines(self, module: str) -> bool:
+        """Whether a module of that name (as loaded) is this code's own, or shared."""
+
+    def resolving(self) -> AbstractContextManager[None]:
+        """Lets strings mean this version."""
+
+
+class CurrentCode:
+    """The host's own modules, limited to the top-level names that a checkpoint calls its own.
+
+    What a checkpoint calls its own is its own word. Unless it is granted itself, libraries are out
+    of its reach, whatever it says.
+    """
+
+    def __init__(self, names: Sequence[str], libraries: bool) -> None:
+        self._tops = frozenset(name.partition(".")[0] for name in names)
+        self._libraries = libraries
+
+    def load_symbol(self, path: str) -> Any:
+        """The host's object of that name.
+
+        Raises:
+            CodeError: The name is not one of the checkpoint's own, or the host does not have it.
+        """
+        module, _, attributes = path.partition(":") if ":" in path else path.rpartition(".")
+        top = module.partition(".")[0]
+        library = not self._libraries and is_third_party(top, regular_only=False)
+        if top not in self._tops or library:
+            raise CodeError(
+                f"{path!r} is not a name of the checkpoint's own code",
+                f"its own top-level names are {', '.join(sorted(self._tops)) or 'none'}",
+                'load_policy(uri, code="pinned")',
+            )
+        try:
+            found: Any = importlib.import_module(module)
+            for attribute in attributes.split("."):
+                found = getattr(found, attribute)
+        except (ModuleNotFoundError, AttributeError) as error:
+            raise CodeError(
+                f"the current code has no {path!r}",
+                str(error),
+                "codevault.load_policy(uri)  # runs it with its own code",
+            ) from error
+        return found
+
+    def defines(self, module: str) -> bool:
+        """Whether the module is the checkpoint's own, by name and by where its file is."""
+        if module.partition(".")[0] not in self._tops:
+            return False
+        file = getattr(sys.modules.get(module), "__file__", None)
+        library = file is None or is_library_file(os.path.realpath(file))
+        return self._libraries or not library
+
+    def resolving(self) -> AbstractContextManager[None]:
+        """Strings mean the host's modules anyway."""
+        return nullcontext()
+
+
+def build(description: dict[str, Any], code: Code, env: Any) -> Any:
+    """The policy, with the weights that its constructor gives it.
+
+    Args:
+        description: What `architecture.describe` gave.
+        code: Where class paths and references are looked up.
+        env: The environment description, handed to `make_policy(env)` or to a parameter `env`.
+
+    Raises:
+        BuildError: An argument is refused, or an environment is needed and there is none.
+        CodeError: A name is not in the code.
+    """
+    path = description["class_path"]
+
+    def own(name: str) -> Any:
+        return _own(code, name)
+
+    with code.resolving():
+        target = own(path)
+        if "fields" in description:
+            made = arch.decode(
+                {"$model": path, "fields": description["fields"]}, own, "architecture"
+            )
+        else:
+            args = arch.decode(description.get("args", []), own, "args")
+            kwargs = arch.decode(description.get("kwargs", {}), own, "kwargs")
+            if env is not None and _takes_env(target, args, kwargs):
+                kwargs["env"] = env
+            made = _call(target, args, kwargs, path)
+        make_policy = getattr(made, "make_policy", None)
+        if make_policy is None:
+            return made
+        needs = _required(make_policy)
+        if env is None and needs:
+            raise BuildError(
+                f"{path} needs an environment description to make its policy, and there is none",
+                f"make_policy takes {needs[0]!r}, and the checkpoint recorded no env",
+                "codevault.load_policy(uri, env=...)",
+            )
+        return make_policy(env) if env is not None else make_policy()
+
+
+@contextlib.contextmanager
+def explained(manifest: Manifest) -> Iterator[None]:
+    """Says of a module that is missing while old code runs whose it is and what helps.
+
+    Other exceptions of old code pass as they are, with a note of which code raised them.
+
+    Raises:
+        CodeError: A module is missing.
+    """
+    try:
+        yield
+    except CodevaultError:
+        raise
+    except ModuleNotFoundError as error:
+        raise _missing(error, manifest) from error
+    except Exception as error:
+        origin = f"{manifest.repo or 'code that travels in the checkpoint'}"
+        error.add_note(f"raised by the checkpoint's own code: commit {manifest.commit} of {origin}")
+        raise
+
+
+def _missing(error: ModuleNotFoundError, manifest: Manifest) -> CodeError:
+    name = error.name or ""
+    tops = {module.partition(".")[0] for module in manifest.modules}
+    top = name.partition(".")[0]
+    if "in snapshot" in str(error) or top in tops:
+        lost = [path for path in manifest.left_out if path.endswith(".py")]
+        return CodeError(
+            f"the checkpoint's code needs its module {name!r}, which was not captured",
+            f"{error}" + (f"; left out when it was saved: {', '.join(lost[:5])}" if lost else ""),
+            "codevault.load_policy(uri, code=codevault.load_code(repo, commit, overlay={...}))",
+        )
+    version = manifest.packages.get(top)
+    return CodeError(
+        f"the checkpoint's code needs the package {top!r}, which is not installed here",
+        str(error),
+        f"python -m pip install {top}{f'=={version}' if version else ''}",
+    )
+
+
+def environment(recorded: Any, code: Code) -> Any:
+    """The environment description that a manifest recorded, as an object of `code`'s classes."""
+    return arch.decode(recorded, lambda name: _own(code, name), "env")
+
+
+def _own(code: Code, path: str) -> Any:
+    """A class, function or enum member that the code itself defines.
+
+    What its modules merely import is not reached: `pkg.mod:os.system` would run a stranger's words.
+
+    Raises:
+        CodeError: It is defined elsewhere.
+    """
+    found = code.load_symbol(path)
+    home = getattr(found if callable(found) else type(found), "__module__", None)
+    if not isinstance(home, str) or not code.defines(home):
+        raise CodeError(
+            f"{path!r} is not defined by the checkpoint's own code",
+            f"it is a {type(found).__qualname__} of {home}, and a checkpoint may name only its own "
+            "and shared classes and functions",
+            "codevault show URI",
+        )
+    return found
+
+
+def _call(target: Any, args: Sequence[Any], kwargs: dict[str, Any], path: str) -> Any:
+    if not callable(target):
+        raise BuildError(f"class_path {path!r} names no class or function", repr(type(target)), "")
+    try:
+        inspect.signature(target).bind(*args, **kwargs)
+    except TypeError as error:
+        hint = "codevault.load_policy(uri, env=...)" if "'env'" in str(error) else ""
+        raise BuildError(f"{path} does not take the recorded arguments", str(error), hint) from None
+    except ValueError:
+        pass  # no signature to be had: let the call decide
+    return target(*args, **kwargs)
+
+
+def _takes_env(target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    try:
+        signature = inspect.signature(target)
+        bound = signature.bind_partial(*args, **kwargs)
+    except (TypeError, ValueError):
+        return False
+    parameter = signature.parameters.get("env")
+    return parameter is not None and "env" not in bound.arguments
+
+
+def _required(function: Any) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [
+        p.name
+        for p in inspect.signature(function).parameters.values()
+        if p.kind in kinds and p.default is p.empty
+    ]

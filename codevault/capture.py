@@ -1,0 +1,203 @@
+"""From a live policy to the code it needs: which modules, which repository, which changes.
+
+Where the code is, first that applies: the caller's `repo`; the snapshot that the policy was loaded
+from; the git work tree that encloses its modules; the repository that an installed distribution
+names; else the code's own files, which then travel in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import codevault_importhook as hook
+from codevault import architecture as arch
+from codevault import distributions, recapture
+from codevault.code import Code
+from codevault.errors import CaptureError
+from codevault.ownmodules import OwnModule, must_have_file, reached, roots_of
+from codevault.vault import translated
+from codevault_cache import find_worktree, overlay_entries, read_worktree
+from codevault_cache.errors import CacheError
+from codevault_importhook.origin import is_library_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The caller's word on what is taken; None where the caller said nothing."""
+
+    repo: str | None
+    roots: Sequence[str] | None
+    shared: Sequence[str] | None
+    include: Sequence[str] | None
+
+
+def capture(policy: Any, architecture: Any, said: Selection, *, embed: bool) -> Code:
+    """The code of a live policy.
+
+    Args:
+        policy: The policy, without wrappers.
+        architecture: How it is built, as the caller gave it.
+        said: What the caller said of the code.
+        embed: Whether all of it travels in the checkpoint.
+
+    Raises:
+        CaptureError: The code is spread over repositories, or is nowhere to be found.
+    """
+    target = arch.target_of(architecture)
+    if hook.split(target.__module__) is not None:
+        return recapture.code_of(policy, target)
+    must_have_file(target)
+    if is_library_file(os.path.realpath(sys.modules[target.__module__].__file__ or "")):
+        return distributions.code_of(target, type(policy), said.shared or ())
+    things = [target, type(policy), *_classes(policy)]
+    try:
+        return _application(things, said, embed=embed)
+    except CacheError as error:
+        raise _refused(error) from error
+
+
+def _application(things: Sequence[Any], said: Selection, *, embed: bool) -> Code:
+    modules = reached(things, said.shared or ())
+    top = _work_tree(modules, said.repo)
+    if top is None:
+        return _without_repository(modules, said)
+    stated = _stated(top)
+    shared = said.shared if said.shared is not None else stated.get("shared", ())
+    modules = [m for m in reached(things, shared) if _inside(m.file, top)]
+    roots = said.roots or stated.get("roots") or [_relative(f, top) for f in roots_of(modules)]
+    include = said.include if said.include is not None else stated.get("include", ())
+    found = read_worktree(
+        top,
+        roots=roots,
+        shared=shared,
+        include=[*include, *_ignored(modules, top)],
+        embed=embed or _is_url(said.repo),
+    )
+    return Code(
+        snapshot=found.snapshot,
+        repo=said.repo if _is_url(said.repo) else found.remote,
+        base=found.base,
+        tree=found.tree,
+        overlay=tuple(overlay_entries(found.overlay)) if found.overlay else (),
+        pack=found.objects,
+        diff=found.diff,
+        modules=tuple(m.name for m in modules),
+        renamed={m.loaded: m.name for m in modules},
+    )
+
+
+def _classes(policy: Any) -> list[Any]:
+    """The classes of the policy's sub-modules, without those of libraries."""
+    parts = policy.modules() if callable(getattr(policy, "modules", None)) else ()
+    return list(dict.fromkeys(type(part) for part in parts))
+
+
+def _work_tree(modules: Sequence[OwnModule], repo: str | None) -> str | None:
+    """The one work tree that encloses the modules; None if none does.
+
+    Raises:
+        CaptureError: There are two.
+    """
+    if repo is not None and not _is_url(repo):
+        top = find_worktree(os.path.realpath(repo))
+        if top is None:
+            raise CaptureError(
+                f"repo={repo!r} is no git work tree",
+                "a path must name one",
+                "git init && git commit",
+            )
+        return os.path.realpath(top)
+    tops: dict[str | None, str] = {}
+    for module in modules:
+        top = find_worktree(module.file)
+        tops.setdefault(os.path.realpath(top) if top else None, module.name)
+    if len(tops) > 1:
+        places = "; ".join(f"{name} in {top or 'no repository'}" for top, name in tops.items())
+        raise CaptureError(
+            "the policy's code is spread over more than one repository",
+            places,
+            "name what stays the host's with shared=[...], or install it as a package",
+        )
+    return next(iter(tops), None)
+
+
+def _without_repository(modules: Sequence[OwnModule], said: Selection) -> Code:
+    """Code in no repository: the files of its top-level modules and packages travel."""
+    folders = roots_of(modules)
+    top = os.path.commonpath(folders)
+    roots = list(said.roots or [_relative(folder, top) for folder in folders])
+    files: dict[str, str] = {}
+    for module in modules:
+        name = module.name.partition(".")[0]
+        package = os.path.join(module.root, name)
+        whole = _files_below(package) if os.path.isdir(package) else [module.file]
+        files |= {_relative(path, top): path for path in whole}
+    return recapture.embedded(
+        {path: _content(file) for path, file in files.items()},
+        roots=roots,
+        shared=tuple(said.shared or ()),
+        modules=tuple(m.name for m in modules),
+        renamed={m.loaded: m.name for m in modules},
+    )
+
+
+def _files_below(folder: str) -> list[str]:
+    found = []
+    for here, folders, files in os.walk(folder):
+        folders[:] = sorted(f for f in folders if f != "__pycache__" and not f.startswith("."))
+        found += [os.path.join(here, f) for f in sorted(files) if not f.endswith(".pyc")]
+    return [path for path in found if os.path.isfile(path) and os.path.getsize(path) <= 1 << 20]
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _stated(top: str) -> dict[str, Any]:
+    """`[tool.codevault]` of the work tree's pyproject.toml."""
+    import tomllib
+
+    try:
+        with open(os.path.join(top, "pyproject.toml"), "rb") as file:
+            stated = tomllib.load(file).get("tool", {}).get("codevault", {})
+    except (FileNotFoundError, tomllib.TOMLDecodeError):
+        return {}
+    return stated if isinstance(stated, dict) else {}
+
+
+def _ignored(modules: Sequence[OwnModule], top: str) -> list[str]:
+    """Own modules that git ignores (generated ones): named one by one, they are taken."""
+    import subprocess
+
+    paths = [_relative(m.file, top) for m in modules]
+    command = ["git", "-C", top, "check-ignore", "--stdin"]
+    try:
+        done = subprocess.run(command, input="\n".join(paths), capture_output=True, text=True)
+    except OSError:
+        return []
+    return sorted(done.stdout.splitlines())
+
+
+def _relative(path: str, top: str) -> str:
+    return os.path.relpath(path, top).replace(os.sep, "/")
+
+
+def _inside(path: str, top: str) -> bool:
+    return path.startswith(top.rstrip("/") + "/")
+
+
+def _is_url(repo: str | None) -> bool:
+    return repo is not None and ("://" in repo or (":" in repo and not os.path.exists(repo)))
+
+
+def _refused(error: CacheError) -> CaptureError:
+    new = CaptureError(error.what, error.why, error.hint)
+    new.reference = translated(error).reference
+    return new

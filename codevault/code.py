@@ -1,0 +1,66 @@
+"""The code of a live policy, as a checkpoint records it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import codevault_importhook as hook
+from codevault.errors import CaptureError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from codevault_cache import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The code of a live policy, as a checkpoint records it.
+
+    Attributes:
+        snapshot: All that decides what code runs.
+        repo: The URL to record, without user info; None where the code travels.
+        base: Newest ancestor of the commit that the remote has.
+        tree: git's id of the commit's tree.
+        overlay: Uncommitted changes, one entry a file.
+        pack: git objects that must travel, or None.
+        diff: The same as text for people, or None.
+        modules: Own modules that the policy uses, by original name.
+        renamed: Loaded name of each own module (`__main__`, say) to its name in the snapshot.
+    """
+
+    snapshot: Snapshot
+    repo: str | None
+    base: str | None
+    tree: str | None
+    overlay: tuple[dict[str, Any], ...]
+    pack: bytes | None
+    diff: bytes | None
+    modules: tuple[str, ...]
+    renamed: Mapping[str, str]
+
+    def name_of(self, thing: Any, where: str) -> str:
+        """The importable name of a class or function of this code, for `architecture.describe`.
+
+        Raises:
+            CaptureError: It is neither the code's own nor shared, or no import can reach it.
+        """
+        module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "")
+        label = f"{module}.{name}"
+        if not isinstance(module, str) or "<" in name:
+            raise CaptureError(
+                f"{where} is {label}, which no import can reach",
+                "it was made inside a function",
+                f"define what {where} names at the top of a module",
+            )
+        inside = hook.strip(self.renamed.get(module, module))
+        shared = any(inside == s or inside.startswith(f"{s}.") for s in self.snapshot.shared)
+        if not shared and inside not in self.modules:
+            raise CaptureError(
+                f"{where} is {label}, which is neither the policy's own code nor shared",
+                "a checkpoint names only classes and functions of its own code, so that a load "
+                "never calls anything else",
+                f"wrap {name} in a function of your own code, and name that",
+            )
+        return f"{inside}:{name}"

@@ -1,0 +1,190 @@
+"""Loads a policy with the code it was trained on: `load_policy` and `load_code`."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from codevault import architecture as arch
+from codevault import packages, trust, userdir
+from codevault.build import Code, CurrentCode, build, environment, explained
+from codevault.checkpoint import PROBE, Checkpoint, open_checkpoint, read_member
+from codevault.errors import CodeError, CodevaultError, PackagesWarning, ProbeWarning
+from codevault.provenances import Provenance, remember
+from codevault.rng import kept_rng
+from codevault.splint import Splint, mount
+from codevault.uri import fetched
+from codevault.vault import (
+    CachePath,
+    held,
+    opened,
+    prove,
+    snapshot_of,
+    translated,
+    wanted_of,
+    warm,
+)
+from codevault_cache import Cache, Wanted, overlay_of
+from codevault_cache.errors import CacheError, CorruptEntry
+
+if TYPE_CHECKING:
+    from codevault.manifest import Manifest
+
+Trust = Sequence[str] | None
+Overlay = Mapping[str, str | bytes] | str | os.PathLike[str] | None
+
+
+def load_policy(
+    uri: str | os.PathLike[str],
+    *,
+    env: Any = None,
+    device: Any = "cpu",
+    code: Literal["pinned", "current"] | Splint = "pinned",
+    probe: bool = True,
+    trust: Trust = None,
+    cache: CachePath = None,
+) -> Any:
+    """Loads a policy from a checkpoint, with its own code beside the application's.
+
+    The result is the old code's own object: its forward pass runs no line of codevault. It is as
+    plain construction and `load_state_dict` leave it, so call `.eval()` before playing.
+
+    Args:
+        uri: A path, or an address that fsspec knows.
+        env: The environment description; None takes the recorded one.
+        device: Where the policy shall be, as `torch.nn.Module.to` takes it.
+        code: "pinned" for the recorded code, "current" for the host's, or a splint.
+        probe: Whether to replay the recorded outputs.
+        trust: Grants; None reads the user's file and `CODEVAULT_TRUST`.
+        cache: Folders of the cache; None takes `CODEVAULT_CACHE` or the default.
+
+    Returns:
+        The policy.
+
+    Raises:
+        CheckpointError: The file is no checkpoint, or a damaged one.
+        RefusedError: Nothing grants its code the right to run.
+        FetchError: Its code could not be had.
+        CodeError: Its code lacks what the checkpoint names.
+        BuildError: The architecture could not be built.
+        StateDictError: The weights do not fit.
+        ProbeError: The policy does not give the recorded outputs.
+    """
+    from codevault import weights
+    from codevault.probe import check, from_bytes
+
+    vault = opened(cache)
+    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
+    manifest = checkpoint.manifest
+    chosen, allowed = _code(checkpoint, code, trust, vault)
+    findings = _check_packages(manifest)
+    weights.verify_digest_once(checkpoint, userdir.state_folder("verified") or "")
+    description = arch.read(checkpoint)
+    with kept_rng(), explained(manifest):
+        known = environment(manifest.env, chosen) if env is None else env
+        policy = build(description, chosen, known)
+        hint = "" if isinstance(chosen, Splint) else "codevault.load_policy(uri)  # its own code"
+        weights.assign(policy, weights.map_weights(checkpoint), where=os.fspath(uri), hint=hint)
+        replay = None
+        if probe and manifest.probe is not None:
+            replay = check(policy, from_bytes(read_member(checkpoint, PROBE)), os.fspath(uri))
+    if probe and manifest.probe is None:
+        warnings.warn(f"{uri} has no probe: nothing shows that it behaves", ProbeWarning, 2)
+    splint = chosen if isinstance(chosen, Splint) else None
+    policy = policy.to(device) if hasattr(policy, "to") else policy
+    remember(
+        policy,
+        Provenance(
+            os.fspath(uri),
+            checkpoint.path,
+            manifest,
+            description,
+            splint,
+            allowed,
+            replay,
+            findings,
+        ),
+    )
+    return policy
+
+
+def load_code(
+    repo: str | os.PathLike[str],
+    commit: str | None = None,
+    *,
+    roots: Sequence[str] | None = None,
+    shared: Sequence[str] | None = None,
+    include: Sequence[str] | None = None,
+    overlay: Overlay = None,
+    trust: Trust = None,
+    cache: CachePath = None,
+) -> Splint:
+    """Mounts the code of one commit beside the application's.
+
+    Args:
+        repo: A URL, or a path to a work tree, a bare repository, a `.git` folder, a plain folder, a
+            wheel or an sdist. Naming it is the grant.
+        commit: The full commit; None for a work tree as it is now, and for the last three.
+        roots: Folders of the import path, in order; None takes what the repository states.
+        shared: Dotted prefixes that are the host's modules; None likewise.
+        include: Globs of further files; None likewise.
+        overlay: Files laid over the tree: tree path to text or bytes, or a folder.
+        trust: Not needed here: `repo` is the caller's word.
+        cache: As for `load_policy`.
+
+    Raises:
+        FetchError: The code could not be had.
+        CodeError: It was found and cannot be served.
+    """
+    vault = opened(cache)
+    try:
+        wanted = Wanted(
+            repo=os.fspath(repo),
+            commit=commit,
+            roots=None if roots is None else tuple(roots),
+            shared=None if shared is None else tuple(shared),
+            include=None if include is None else tuple(include),
+            overlay=None if overlay is None else overlay_of(overlay),
+        )
+    except CacheError as error:
+        raise translated(error) from error
+    return _mounted(wanted, vault)
+
+
+def _code(
+    checkpoint: Checkpoint, code: str | Splint, grants: Trust, vault: Cache
+) -> tuple[Code, str]:
+    """The version of the code to build with, and why it may run."""
+    if isinstance(code, Splint):
+        return code, "given by the caller"
+    allowed = trust.allow(checkpoint.manifest, grants)
+    if code == "current":
+        whole = allowed.scope == "checkpoint"
+        return CurrentCode(checkpoint.manifest.modules, whole), allowed.reason
+    if code != "pinned":
+        raise CodevaultError(
+            f"code={code!r} is unknown", "", 'code="pinned", code="current", or a Splint'
+        )
+    prove(checkpoint.manifest, allowed, vault)
+    known = held(snapshot_of(checkpoint.manifest), vault)
+    if known is not None:
+        try:
+            return mount(known, vault), allowed.reason
+        except CodeError as error:
+            if not isinstance(error.__cause__, CorruptEntry):
+                raise
+    return _mounted(wanted_of(checkpoint, allowed), vault), allowed.reason
+
+
+def _mounted(wanted: Wanted, vault: Cache) -> Splint:
+    (snapshot,) = warm([wanted], vault)
+    return mount(snapshot, vault)
+
+
+def _check_packages(manifest: Manifest) -> tuple[str, ...]:
+    findings = packages.findings(manifest.packages)
+    if findings:
+        warnings.warn("; ".join(findings), PackagesWarning, 3)
+    return findings

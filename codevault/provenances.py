@@ -1,0 +1,71 @@
+"""Where a loaded policy came from, without touching the policy."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from codevault.errors import CodevaultError
+
+if TYPE_CHECKING:
+    from codevault.manifest import Manifest
+    from codevault.probe import Replay
+    from codevault.splint import Splint
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What is known of a policy that was loaded from a checkpoint.
+
+    Attributes:
+        uri: Where the checkpoint was read.
+        path: The local file with its bytes.
+        manifest: The checkpoint's manifest.
+        architecture: The architecture as it stands in the checkpoint, plain data.
+        splint: The code the policy runs; None if it was built with the current code.
+        allowed: Why its code was allowed to run.
+        probe: The replay of the probe; None if there was none to replay or it was not asked for.
+        packages: Findings on third-party versions, one line each.
+    """
+
+    uri: str
+    path: str
+    manifest: Manifest
+    architecture: dict[str, Any]
+    splint: Splint | None
+    allowed: str
+    probe: Replay | None
+    packages: tuple[str, ...] = ()
+
+
+_known: dict[int, tuple[weakref.ref[Any], Provenance]] = {}
+
+
+def remember(policy: Any, provenance: Provenance) -> None:
+    """Keeps the provenance of `policy` for as long as the policy lives."""
+    key = id(policy)
+    _known[key] = (weakref.ref(policy, lambda _: _known.pop(key, None)), provenance)
+
+
+def recall(policy: Any) -> Provenance | None:
+    """The provenance of `policy`, or None."""
+    entry = _known.get(id(policy))
+    return entry[1] if entry is not None and entry[0]() is policy else None
+
+
+def provenance(policy: Any) -> Provenance:
+    """Where `policy` came from.
+
+    Raises:
+        CodevaultError: It was not loaded by `load_policy` in this process (a copy of such a policy
+            is another object).
+    """
+    found = recall(policy)
+    if found is None:
+        raise CodevaultError(
+            f"nothing is known of this {type(policy).__qualname__}",
+            "it was not loaded by codevault.load_policy in this process, or it is a copy",
+            "codevault show URI  # what a checkpoint says of itself",
+        )
+    return found

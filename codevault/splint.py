@@ -1,0 +1,161 @@
+"""A snapshot of the cache as modules of this process: where the cache and the hook meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import codevault_importhook as hook
+from codevault import mounts
+from codevault.errors import CodeError
+from codevault_cache.errors import CacheError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from types import ModuleType
+
+    from codevault_cache import Cache, Snapshot
+    from codevault_importhook import ModuleSource, Mount
+
+
+@dataclass(frozen=True, slots=True)
+class Splint:
+    """Code of one snapshot, mounted in this process beside every other version.
+
+    Attributes:
+        name: The import name, `_splint_<commit12>_<spec12>`: the same in every process.
+        snapshot: What decides which code this is.
+    """
+
+    name: str
+    snapshot: Snapshot
+    _mount: Mount
+
+    def import_module(self, module: str) -> ModuleType:
+        """Imports a module by its original name.
+
+        Args:
+            module: Such as `"metta.agent.policy"`.
+
+        Raises:
+            ModuleNotFoundError: The snapshot does not have it; near names are in the message.
+            CodeError: The name is neither the snapshot's own nor shared.
+        """
+        if not self._mount.rules.owns(module) and not self._mount.is_host(module):
+            raise CodeError(
+                f"{module!r} is not a module of {self.name}",
+                f"its top-level name is not in the roots ({', '.join(self.snapshot.roots)}) "
+                f"and not shared ({', '.join(self.snapshot.shared) or 'nothing is'})",
+                f'importlib.import_module("{module}")  # if the host\'s own is meant',
+            )
+        with self._mount.lock:
+            return import_module(f"{self.name}.{module}")
+
+    def load_symbol(self, path: str) -> Any:
+        """The object at `"pkg.mod:Class"` or `"pkg.mod.Class"`; nested names with further dots.
+
+        Raises:
+            ModuleNotFoundError: No module of that name is in the snapshot.
+            CodeError: The module has no such attribute, or the name is not own or shared.
+        """
+        module, attributes = self._locate(path)
+        found: Any = module
+        for attribute in attributes:
+            try:
+                found = getattr(found, attribute)
+            except AttributeError:
+                raise CodeError(
+                    f"{path!r} is not in {self.name}",
+                    f"{hook.strip(module.__name__)} has no {'.'.join(attributes)!r}",
+                    f"python -m codevault show shows what a checkpoint names; "
+                    f"the module is {getattr(module, '__file__', None)}",
+                ) from None
+        return found
+
+    def defines(self, module: str) -> bool:
+        """Whether a loaded module's name is one of this splint's own, or shared."""
+        parts = hook.split(module)
+        if parts is not None:
+            return parts[0] == self.name
+        return any(module == s or module.startswith(f"{s}.") for s in self.snapshot.shared)
+
+    def resolving(self) -> AbstractContextManager[None]:
+        """Lets strings that name own modules mean this splint, in this thread or task."""
+        return hook.resolving(self._mount)
+
+    @property
+    def modules(self) -> Mapping[str, ModuleType]:
+        """The own modules that are loaded now: original name to module."""
+        return self._mount.modules()
+
+    @property
+    def tree(self) -> ModuleSource:
+        """The verified files."""
+        return self._mount.source
+
+    def unload(self) -> tuple[str, ...]:
+        """Frees the modules.
+
+        Returns:
+            One line for each class or function that something outside still holds.
+        """
+        _mounted.pop(self.name, None)
+        return hook.unload(self._mount)
+
+    def _locate(self, path: str) -> tuple[ModuleType, list[str]]:
+        if ":" in path:
+            module, _, attributes = path.partition(":")
+            return self.import_module(module), attributes.split(".")
+        parts = path.split(".")
+        for end in range(len(parts) - 1, 0, -1):
+            name = ".".join(parts[:end])
+            try:
+                return self.import_module(name), parts[end:]
+            except ModuleNotFoundError as error:
+                if (
+                    end == 1
+                    or error.name is None
+                    or not f"{name}.".startswith(f"{hook.strip(error.name)}.")
+                ):
+                    raise
+        raise CodeError(
+            f"{path!r} names no object", "it has no module in front", 'write "pkg.mod:Class"'
+        )
+
+
+_mounted: dict[str, Splint] = {}
+
+
+def mount(snapshot: Snapshot, cache: Cache) -> Splint:
+    """Mounts a snapshot that the cache holds; the same one twice is the same splint.
+
+    Raises:
+        CodeError: The cache does not hold it, or its name stands for other code already.
+    """
+    try:
+        tree = cache.tree(snapshot.digest)
+        mounted = hook.mount(snapshot.name, tree, roots=snapshot.roots, shared=snapshot.shared)
+        mounted.use(_code_pack(mounted, cache))
+    except (CacheError, ValueError) as error:
+        raise CodeError(
+            f"{snapshot.name} cannot be mounted", str(error), "codevault cache verify"
+        ) from error
+    mounts.remember(snapshot, cache.roots)
+    return _mounted.setdefault(snapshot.name, Splint(snapshot.name, snapshot, mounted))
+
+
+def mounted_as(name: str) -> Splint | None:
+    """The splint of that name in this process, if there is one."""
+    return _mounted.get(name)
+
+
+def compile_code(snapshot: Snapshot, cache: Cache) -> None:
+    """Compiles a snapshot's modules into the cache without mounting it."""
+    tree = cache.tree(snapshot.digest)
+    _code_pack(hook.Mount(snapshot.name, tree, snapshot.roots, snapshot.shared), cache)
+
+
+def _code_pack(mounted: Mount, cache: Cache) -> bytes:
+    return cache.derived(mounted.source.digest, mounted.tag, mounted.compile)

@@ -1,0 +1,189 @@
+# ruff: noqa: SLF001
+# Which buffers no state_dict holds has no public name.
+"""One trial of a policy on recorded inputs: what it gave, wrote and remembered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from codevault.nest import Nest, equal, is_tensordict, others, pack, same, unpack
+from codevault.understudy import owners, understudy_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+EMPTY: Final = pack({}, "state")
+"""The state of a policy without any."""
+_INTERNAL: Final = frozenset(vars(torch.nn.Module()))
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a run gave.
+
+    Attributes:
+        outputs: What the policy returned; of an argument that it returned, only what it wrote.
+        drawn: True if it drew random numbers from a global generator.
+        state: Attributes that the run changed and that no state_dict holds, as they were before.
+        unset: State that was to be set and could not be.
+    """
+
+    outputs: Nest
+    drawn: bool
+    state: Nest
+    unset: tuple[str, ...]
+
+
+def run(
+    policy: Any,
+    inputs: Nest,
+    seed: int,
+    recorded_on: str,
+    device: torch.device,
+    state: Nest,
+    recorded: Nest | None,
+) -> Trial:
+    """Runs the policy, or what stands in for it.
+
+    Args:
+        policy: A module or any other callable.
+        inputs: The observations; a tuple is the positional arguments.
+        seed: Seed of all random numbers.
+        recorded_on: Type of the device that the policy was on when the inputs were recorded.
+        device: The policy's device now.
+        state: Attributes to set before the run.
+        recorded: Outputs to compare with; an argument's entries that they have are outputs again.
+    """
+    devices = {recorded_on: device}
+    with understudy_of(policy, seed) as stage:
+        unset = _restore(stage.policy, unpack(state, devices))
+        before = _remembered(stage.policy)
+        arguments = unpack(inputs, devices)
+        positional = arguments if inputs.structure["kind"] == "tuple" else (arguments,)
+        result = stage.policy(*positional)
+        drawn = stage.drawn()
+        outputs = pack(result, "out")
+        after = _remembered(stage.policy)
+    nodes = inputs.structure["items"] if positional is arguments else [inputs.structure]
+    known = {id(value): node for value, node in zip(positional, nodes, strict=True)}
+    outputs = _written(result, outputs, known, inputs, recorded)
+    changed = {
+        name: nest
+        for name, nest in before.items()
+        if name not in after or not equal(nest, after[name])
+    }
+    return Trial(outputs, drawn, _joined(changed), tuple(unset))
+
+
+def _remembered(policy: Any) -> dict[str, Nest]:
+    """The policy's attributes of plain data that no state_dict holds, by path."""
+    found = {}
+    for path, owner in owners(policy):
+        values = {name: value for name, value in vars(owner).items() if name not in _INTERNAL}
+        if isinstance(owner, torch.nn.Module):
+            transient = owner._non_persistent_buffers_set
+            values |= {n: b for n, b in owner._buffers.items() if n in transient}
+        for name, value in values.items():
+            key = f"{path}.{name}" if path else name
+            if _is_data(value, 0):
+                nest = pack(value, f"state.{key}")
+                if not others(nest.structure):
+                    found[key] = nest
+    return found
+
+
+def _is_data(value: Any, depth: int) -> bool:
+    if (
+        value is None
+        or type(value) in (bool, int, float, str, torch.Tensor)
+        or is_tensordict(value)
+    ):
+        return True
+    if depth > 4 or type(value) not in (tuple, list, dict):
+        return False
+    items = value.values() if type(value) is dict else value
+    return all(_is_data(item, depth + 1) for item in items)
+
+
+def _restore(policy: Any, state: Mapping[str, Any]) -> list[str]:
+    """Sets attributes by path; returns those for which the policy has no place."""
+    places = dict(owners(policy))
+    unset = []
+    for key, value in state.items():
+        path, _, name = key.rpartition(".")
+        try:
+            setattr(places[path], name, value)
+        except (KeyError, TypeError, AttributeError):
+            unset.append(f"state.{key} (the policy has no place for it)")
+    return unset
+
+
+def _joined(nests: Mapping[str, Nest]) -> Nest:
+    keys = sorted(nests)
+    items = [nests[key].structure for key in keys]
+    tensors = {path: t for key in keys for path, t in nests[key].tensors.items()}
+    return Nest({"kind": "dict", "path": "state", "keys": keys, "items": items}, tensors)
+
+
+def _written(
+    result: Any,
+    outputs: Nest,
+    known: Mapping[int, Mapping[str, Any]],
+    inputs: Nest,
+    recorded: Nest | None,
+) -> Nest:
+    """Leaves out of returned arguments what the policy only passed through."""
+    root: Any = outputs.structure
+    old = recorded.structure if recorded else None
+    parts = [(result, root, old)]
+    if isinstance(result, tuple):
+        olds = old.get("items", []) if old else []
+        padded = [*olds, *[None] * len(result)]
+        parts += list(zip(result, root["items"], padded, strict=False))
+    passed: set[str] = set()
+    for value, node, before in parts:
+        given = known.get(id(value))
+        if given is None or node["kind"] not in ("dict", "tensordict"):
+            continue
+        kept = set(before.get("keys", ())) if before else set()
+        entries = dict(zip(given["keys"], given["items"], strict=True))
+        pairs = list(zip(node["keys"], node["items"], strict=True))
+        stays = [
+            (key, item)
+            for key, item in pairs
+            if key in kept
+            or key not in entries
+            or not _unchanged(entries[key], item, inputs.tensors, outputs.tensors)
+        ]
+        gone = {id(item) for _, item in pairs} - {id(item) for _, item in stays}
+        passed |= {path for _, item in pairs if id(item) in gone for path in _paths(item)}
+        node["keys"], node["items"] = [k for k, _ in stays], [item for _, item in stays]
+    return Nest(root, {p: t for p, t in outputs.tensors.items() if p not in passed})
+
+
+def _unchanged(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    before: Mapping[str, torch.Tensor],
+    after: Mapping[str, torch.Tensor],
+) -> bool:
+    places = {"path", "items", "device"}
+    if {k: v for k, v in old.items() if k not in places} != {
+        k: v for k, v in new.items() if k not in places
+    }:
+        return False
+    if old["kind"] in ("tensor", "array"):
+        return same(before[old["path"]], after[new["path"]])
+    pairs = zip(old.get("items", ()), new.get("items", ()), strict=False)
+    if len(old.get("items", ())) != len(new.get("items", ())):
+        return False
+    return all(_unchanged(a, b, before, after) for a, b in pairs)
+
+
+def _paths(node: Mapping[str, Any]) -> Iterator[str]:
+    yield node["path"]
+    for item in node.get("items", ()):
+        yield from _paths(item)

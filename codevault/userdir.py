@@ -1,0 +1,83 @@
+"""What codevault keeps for this user beside the cache: grants, mount records, marks of saved work.
+
+These files widen what may run, so a folder that somebody else could write is not used at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import tempfile
+
+
+def state_folder(kind: str) -> str | None:
+    """A folder of this user's own state, made on demand with mode 0700; None if there can be none.
+
+    Args:
+        kind: `mounts`, `saved`, `verified` or `downloads`.
+    """
+    import platformdirs
+
+    for top in (
+        platformdirs.user_state_dir("codevault", appauthor=False),
+        os.path.join(tempfile.gettempdir(), f"codevault-{os.getuid()}"),
+    ):
+        folder = os.path.join(top, kind)
+        try:
+            os.makedirs(top, mode=0o700, exist_ok=True)
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            if _is_ours(top) and _is_ours(folder):
+                return folder
+        except OSError:
+            continue
+    return None
+
+
+def read(kind: str, name: str) -> bytes | None:
+    """The bytes of one state file, if it is this user's own; None if there is no such file."""
+    folder = state_folder(kind)
+    if folder is None:
+        return None
+    try:
+        descriptor = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        info = os.fstat(descriptor)
+        if info.st_uid != os.getuid() or info.st_mode & 0o022 or not stat.S_ISREG(info.st_mode):
+            return None
+        return file.read()
+
+
+def write(kind: str, name: str, data: bytes) -> bool:
+    """Writes one state file whole or not at all; False where this user has no place for it."""
+    folder = state_folder(kind)
+    if folder is None:
+        return False
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}-{secrets.token_hex(6)}")
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
+            file.write(data)
+        os.replace(temporary, os.path.join(folder, name))
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        return False
+    return True
+
+
+def grants_file() -> str:
+    """The file of this user's grants, one a line; it need not exist."""
+    import platformdirs
+
+    return os.path.join(platformdirs.user_config_dir("codevault", appauthor=False), "trust")
+
+
+def _is_ours(folder: str) -> bool:
+    info = os.lstat(folder)
+    return (
+        stat.S_ISDIR(info.st_mode) and info.st_uid in (os.getuid(), 0) and not info.st_mode & 0o022
+    )

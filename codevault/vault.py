@@ -1,0 +1,128 @@
+"""Has the code of checkpoints in the cache: the first half of a load, and all of a prefetch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from codevault.checkpoint import PACK, read_member
+from codevault.errors import CodeError, CodevaultError, FetchError, RefusedError
+from codevault.trust import Allowed, canonical
+from codevault_cache import Cache, Snapshot, Wanted
+from codevault_cache.errors import CacheError
+
+if TYPE_CHECKING:
+    from codevault.checkpoint import Checkpoint
+    from codevault.manifest import Manifest
+
+CachePath = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Cache | None
+"""Where the cache is: folders, an opened cache, or None for `CODEVAULT_CACHE` and the default."""
+
+
+def opened(cache: CachePath) -> Cache:
+    """The cache that an argument names."""
+    return cache if isinstance(cache, Cache) else Cache.open(cache)
+
+
+def snapshot_of(manifest: Manifest) -> Snapshot:
+    """The snapshot that a manifest names."""
+    return Snapshot(
+        commit=manifest.commit,
+        roots=manifest.roots,
+        shared=manifest.shared,
+        include=manifest.include,
+        overlay=manifest.overlay.digest if manifest.overlay else None,
+        digest=manifest.digest,
+        repo=manifest.repo,
+        left_out=manifest.left_out,
+    )
+
+
+def held(snapshot: Snapshot, cache: Cache) -> Snapshot | None:
+    """The cache's own record of `snapshot`, if its code is there; never a network call."""
+    known = cache.snapshot(snapshot.name)
+    if known is None or known.digest != snapshot.digest or not cache.has(known.digest):
+        return None
+    return known
+
+
+def prove(manifest: Manifest, allowed: Allowed, cache: Cache) -> None:
+    """Sees to it that a grant for a repository covers the commit; asks the repository once.
+
+    Raises:
+        RefusedError: No branch or tag of the repository leads to the commit.
+        FetchError: The repository does not answer.
+    """
+    if allowed.scope != "repository" or manifest.repo is None or manifest.commit is None:
+        return
+    from codevault_cache import is_reachable
+
+    try:
+        if is_reachable(cache, manifest.repo, manifest.commit):
+            return
+    except CacheError as error:
+        raise translated(error) from error
+    repo = canonical(manifest.repo)
+    raise RefusedError(
+        f"commit {manifest.commit[:12]} is on no branch or tag of {repo}",
+        "hosts serve the commits of forks and pull requests under the parent's address, so the "
+        "grant for the repository does not cover it",
+        f"codevault trust add {repo}@{manifest.commit}",
+    )
+
+
+def wanted_of(checkpoint: Checkpoint, allowed: Allowed) -> Wanted:
+    """What a cache needs to know to get a checkpoint's code.
+
+    Objects that travel in the file are left aside where the grant does not cover them.
+
+    Raises:
+        CodevaultError: The travelling objects are damaged.
+    """
+    manifest = checkpoint.manifest
+    covered = PACK in checkpoint.members and allowed.scope != "repository"
+    objects = read_member(checkpoint, PACK) if covered else None
+    overlay = None
+    if manifest.overlay is not None:
+        from codevault_cache import overlay_from
+
+        entries = [file.model_dump(exclude_none=True) for file in manifest.overlay.files]
+        try:
+            overlay = overlay_from(entries, objects or b"")
+        except CacheError as error:
+            raise translated(error) from error
+    return Wanted(
+        repo=manifest.repo,
+        commit=manifest.commit,
+        roots=manifest.roots,
+        shared=manifest.shared,
+        include=manifest.include,
+        overlay=overlay,
+        digest=manifest.digest,
+        base=manifest.base,
+        objects=objects,
+    )
+
+
+def warm(wanted: Sequence[Wanted], cache: Cache) -> list[Snapshot]:
+    """Has every snapshot in the cache, fetching those that are not there.
+
+    Raises:
+        FetchError: No origin gave the code.
+        CodeError: What it gave is refused, or is not what was recorded.
+    """
+    import codevault_cache
+
+    try:
+        return codevault_cache.warm(cache, wanted)
+    except CacheError as error:
+        raise translated(error) from error
+
+
+def translated(error: CacheError) -> CodevaultError:
+    """A cache's error as one of codevault's, with the same reference and text."""
+    kind = FetchError if isinstance(error, ConnectionError | LookupError) else CodeError
+    new: CodevaultError = kind(error.what, error.why, error.hint)
+    new.reference = error.reference
+    return new

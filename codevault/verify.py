@@ -1,0 +1,41 @@
+"""Checks one checkpoint as thoroughly as can be: every byte, its code, and its behaviour."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from codevault.checkpoint import WEIGHTS, open_checkpoint, read_member
+from codevault.load import load_policy
+from codevault.provenances import provenance
+from codevault.uri import fetched
+from codevault.vault import CachePath, opened
+
+
+def verify(uri: str | os.PathLike[str], *, cache: CachePath = None) -> dict[str, Any]:
+    """Hashes all members, loads the policy with its own code, and replays the probe.
+
+    Returns:
+        Plain data: `ok` is False where there is no probe, since then nothing shows the behaviour.
+
+    Raises:
+        CodevaultError: Whatever a load raises.
+    """
+    from codevault.weights import verify_digest
+
+    vault = opened(cache)
+    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
+    for name in checkpoint.members:
+        if name != WEIGHTS:
+            read_member(checkpoint, name)
+    verify_digest(checkpoint)
+    policy = load_policy(checkpoint.path, cache=vault)
+    known = provenance(policy)
+    replay = known.probe
+    return {
+        "ok": replay is not None,
+        "members": len(checkpoint.members),
+        "code": known.splint.name if known.splint else None,
+        "allowed": known.allowed,
+        "probe": "none recorded" if replay is None else f"equal, {replay.compared} outputs",
+    }

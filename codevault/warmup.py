@@ -1,0 +1,118 @@
+"""Warms a cache before a run: `prefetch`, the first half of a load for many checkpoints at once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from codevault import trust as trusted
+from codevault.checkpoint import open_checkpoint
+from codevault.errors import CodevaultError
+from codevault.splint import compile_code
+from codevault.trust import grant
+from codevault.uri import fetched
+from codevault.vault import CachePath, held, opened, prove, snapshot_of, wanted_of, warm
+from codevault_cache import Cache, Snapshot, Wanted
+
+Trust = Sequence[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PrefetchItem:
+    """What became of one URI.
+
+    Attributes:
+        uri: As it was given.
+        status: "hit" (nothing was fetched), "fetched", or "failed".
+        splint: The name under which its code will be mounted; empty if it failed.
+        error: Why it failed; None otherwise.
+        seconds: Wall time.
+    """
+
+    uri: str
+    status: str
+    splint: str
+    error: CodevaultError | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PrefetchReport:
+    """What became of all URIs, in the order in which they were given."""
+
+    items: tuple[PrefetchItem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every item is in the cache now."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[PrefetchItem, ...]:
+        """The items that failed."""
+        return tuple(item for item in self.items if item.status == "failed")
+
+    @property
+    def snapshots(self) -> int:
+        """Number of different snapshots that are in the cache now."""
+        return len({item.splint for item in self.items if item.splint})
+
+
+def prefetch(
+    uris: Iterable[str | os.PathLike[str]],
+    *,
+    jobs: int | None = None,
+    trust: Trust = None,
+    cache: CachePath = None,
+) -> PrefetchReport:
+    """Has the code of checkpoints in the cache, compiled, so that a later load needs no network.
+
+    One bad URI does not stop the others. torch is not imported.
+
+    Args:
+        uris: Checkpoints, and commits as `repository@<full commit>`.
+        jobs: How many at once; None takes 4.
+        trust: Grants; None reads the user's. A commit that is named here is the caller's word.
+        cache: As for `load_policy`.
+    """
+    vault = opened(cache)
+    with ThreadPoolExecutor(max_workers=jobs or 4) as pool:
+        items = pool.map(lambda uri: _item(os.fspath(uri), trust, vault), list(uris))
+        return PrefetchReport(tuple(items))
+
+
+def _item(uri: str, trust: Trust, vault: Cache) -> PrefetchItem:
+    start = time.perf_counter()
+    try:
+        snapshot, status = _snapshot(uri, trust, vault)
+        compile_code(snapshot, vault)
+    except CodevaultError as error:
+        return PrefetchItem(uri, "failed", "", error, time.perf_counter() - start)
+    return PrefetchItem(uri, status, snapshot.name, None, time.perf_counter() - start)
+
+
+def _snapshot(uri: str, trust: Trust, vault: Cache) -> tuple[Snapshot, str]:
+    named = _commit(uri)
+    if named is not None:
+        wanted = Wanted(repo=named[0], commit=named[1])
+        known = vault.find(wanted)
+        return (known, "hit") if known is not None else (warm([wanted], vault)[0], "fetched")
+    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
+    allowed = trusted.allow(checkpoint.manifest, trust)
+    prove(checkpoint.manifest, allowed, vault)
+    known = held(snapshot_of(checkpoint.manifest), vault)
+    if known is not None:
+        return known, "hit"
+    return warm([wanted_of(checkpoint, allowed)], vault)[0], "fetched"
+
+
+def _commit(uri: str) -> tuple[str, str] | None:
+    """Repository and commit of `repository@<full commit>`; None for a checkpoint's URI."""
+    repo, _, commit = uri.rpartition("@")
+    if not repo or len(commit) not in (40, 64) or set(commit) - set("0123456789abcdef"):
+        return None
+    grant(uri)
+    return repo, commit

@@ -1,0 +1,49 @@
+"""The finder for `_splint_*` names: it answers from mounted snapshots and knows nothing else."""
+
+from __future__ import annotations
+
+from sys import _getframe
+from typing import TYPE_CHECKING
+
+from codevault_importhook import dynamic, registry
+from codevault_importhook.naming import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import FrameType, ModuleType
+
+
+class SplintFinder:
+    """Stands first in `sys.meta_path`, because `__path__` of isolated packages names real folders.
+
+    A finder behind it would compile those files without the rewriting.
+    """
+
+    @staticmethod
+    def find_spec(
+        fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The spec of an isolated module; None for every name that is not one.
+
+        Raises:
+            ModuleNotFoundError: An import of a name that the snapshot does not have.
+        """
+        if not fullname.startswith(PREFIX):
+            return dynamic.spec_with_patch(fullname, path) if fullname in dynamic.waiting else None
+        mount = registry.get(fullname)
+        if mount is None:
+            return None
+        spec = mount.finder_spec(fullname, path)
+        if spec is None:
+            callers = set(_import_system(_getframe(1)))
+            if "_find_and_load_unlocked" in callers:  # else it is a question, answered with None
+                raise mount.missing(fullname, from_list="_handle_fromlist" in callers)
+        return spec
+
+
+def _import_system(frame: FrameType | None) -> Iterator[str]:
+    """The functions of the import system that stand on the stack above `frame`, without a gap."""
+    while frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
+        yield frame.f_code.co_name
+        frame = frame.f_back

@@ -1,0 +1,132 @@
+"""Loads the modules of a mounted snapshot: runs verified code, and answers what debuggers ask."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib._abc import Loader
+from typing import TYPE_CHECKING
+
+from codevault_importhook import stand_ins
+from codevault_importhook.naming import WIDTH
+from codevault_importhook.rewrite import STAND_INS
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from importlib.readers import FileReader
+    from types import CodeType, ModuleType
+
+    from codevault_importhook.mount import Mount
+
+
+class SplintLoader(Loader):
+    """The loader of all source modules of one mount, and of the splint itself.
+
+    The bytes that run come from the verified tree; the laid-out file of the same content is what
+    `__file__` names, for data files, debuggers and people. `loader_state` of a spec is the path in
+    the tree.
+    """
+
+    def __init__(self, mount: Mount) -> None:
+        self._mount = mount
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """None: the import system makes a plain module."""
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Runs the module's code in it; the splint itself has none."""
+        spec = module.__spec__
+        path = None if spec is None else spec.loader_state
+        if path is not None:
+            exec(self._mount.code(path), module.__dict__)  # noqa: S102
+        elif module.__name__ == self._mount.name:
+            inner = sys.modules[f"{module.__name__}.{STAND_INS}"] = stand_ins.module(self._mount)
+            setattr(module, STAND_INS, inner)
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """The module's code; None for the splint itself.
+
+        Raises:
+            ImportError: `fullname` is no source module of this mount.
+            SyntaxError: The module does not compile.
+        """
+        path = self._path(fullname)
+        return None if path is None else self._mount.code(path)
+
+    def get_source(self, fullname: str) -> str | None:
+        """The module's text, from the verified tree."""
+        path = self._path(fullname)
+        if path is None:
+            return None
+        return importlib.util.decode_source(self._mount.source.read(path))
+
+    def get_filename(self, fullname: str) -> str:
+        """The laid-out file."""
+        path = self._path(fullname)
+        if path is None:
+            raise ImportError(f"{fullname} has no file", name=fullname)
+        return self._mount.source.location(path)
+
+    def is_package(self, fullname: str) -> bool:
+        """Whether `fullname` is a regular package."""
+        path = self._path(fullname)
+        return path is None or path.rpartition("/")[2] == "__init__.py"
+
+    def get_data(self, path: str) -> bytes:
+        """The verified bytes of a laid-out file, for `pkgutil.get_data`.
+
+        Raises:
+            OSError: The path is not in this snapshot.
+        """
+        inner = self._mount.inner(path)
+        if inner is None or inner not in self._mount.source.paths:
+            raise FileNotFoundError(f"{path} is not in {self._mount.name}")
+        return self._mount.source.read(inner)
+
+    def get_resource_reader(self, fullname: str) -> FileReader | None:
+        """Real files, for `importlib.resources`."""
+        if self._path(fullname) is None or not self.is_package(fullname):
+            return None
+        from importlib.readers import FileReader
+
+        return FileReader(_Located(self.get_filename(fullname)))  # type: ignore[arg-type]
+
+    def _path(self, fullname: str) -> str | None:
+        """The tree path behind a name; None for the splint itself."""
+        if fullname == self._mount.name:
+            return None
+        spec = getattr(sys.modules.get(fullname), "__spec__", None)
+        if spec is None or spec.loader is not self:
+            spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is not self:
+            raise ImportError(f"{self._mount.name} cannot serve {fullname}", name=fullname)
+        path: str = spec.loader_state
+        return path
+
+
+class _Located:
+    """What a FileReader reads of a loader."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+
+class AliasLoader(Loader):
+    """Puts the host's own module under the splint's name, for shared names and third party.
+
+    The host's module is never returned from `create_module`: the import system would write the
+    prefixed spec into it.
+    """
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """None: a throw-away module that `exec_module` replaces."""
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Imports the host's module, past the seam in `dynamic`, and puts it in place."""
+        original = module.__name__[WIDTH + 1 :]
+        __import__(original)
+        sys.modules[module.__name__] = sys.modules[original]

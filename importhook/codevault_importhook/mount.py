@@ -1,0 +1,265 @@
+"""A snapshot mounted in this process: own, shared and third-party names are told apart here."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib.util
+import sys
+import threading
+from importlib._bootstrap_external import _NamespacePath  # type: ignore[attr-defined]
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
+from typing import TYPE_CHECKING, Any
+
+from codevault_importhook import codepack, origin, stand_ins
+from codevault_importhook.loader import AliasLoader, SplintLoader
+from codevault_importhook.naming import WIDTH
+from codevault_importhook.rewrite import STAND_INS, Rules, compile_module
+from codevault_importhook.search import Folders, Found
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import CodeType, ModuleType
+
+    from codevault_importhook.source import ModuleSource
+
+
+class Mount:
+    """One splint: what its modules import, and from where.
+
+    Attributes:
+        name: The splint's name, `_splint_<commit12>_<spec12>`.
+        source: The tree.
+        roots: Folders of the tree that stand on the import path, in order; "" is its top.
+        shared: Dotted prefixes that are the host's modules.
+        identity: What a second mount under the same name must equal.
+        rules: How the modules are rewritten; `rules.own` are the top-level names that are looked up
+            in the tree and never fall through to the host.
+        tag: Names everything but the tree that decides the compiled code.
+        lock: Taken by callers around a whole load; the finder never takes it.
+    """
+
+    def __init__(
+        self, name: str, source: ModuleSource, roots: Sequence[str], shared: Sequence[str]
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.roots = normal_roots(roots)
+        self.shared = frozenset(shared)
+        self.identity = (source.digest, self.roots, self.shared)
+        self.lock = threading.RLock()
+        self.loader = SplintLoader(self)
+        self._folders = Folders(source)
+        names = frozenset().union(*(self._folders.names(root) for root in self.roots))
+        self.rules = Rules(names - frozenset(sys.builtin_module_names), frozenset(stand_ins.table))
+        self.tag = codepack.tag(self.rules)
+        self._pack: codepack.CodePack | None = None
+        self._third_party: dict[str, bool] = {}
+
+    # -- compiled code ------------------------------------------------------------------------
+
+    def compile(self, earlier: bytes | None = None) -> bytes:
+        """The code pack of this tree, to be kept under `tag` by whoever keeps the tree.
+
+        Code of unchanged files is taken from `earlier`, a verified pack of the same tag.
+        """
+        pack = None if earlier is None else codepack.CodePack(earlier, self.tag)
+        return codepack.make(self.source, self._folders.modules(self.roots), self.rules, pack)
+
+    def use(self, pack: bytes) -> None:
+        """Takes code from a pack that `compile` made; its bytes must have been verified.
+
+        Raises:
+            ValueError: No code pack, or one for another interpreter or other own names.
+        """
+        self._pack = codepack.CodePack(pack, self.tag)
+
+    def code(self, path: str) -> CodeType:
+        """The code of one file: from the pack, or compiled now from the verified source."""
+        location = self.source.location(path)
+        if self._pack is not None:
+            code = self._pack.code(path, self.name, location)
+            if code is not None:
+                return code
+        return compile_module(self.source.read(path), location, self.rules, self.name)
+
+    # -- whose name is it ---------------------------------------------------------------------
+
+    def inside(self, module: str) -> str:
+        """The name under which `module` stands here: prefixed if own, itself otherwise."""
+        return f"{self.name}.{module}" if self.rules.owns(module) else module
+
+    def is_host(self, module: str) -> bool:
+        """Whether `module` is the host's: shared, or third party over a stray namespace folder."""
+        if any(module == name or module.startswith(f"{name}.") for name in self.shared):
+            return True
+        top = module.partition(".")[0]
+        known = self._third_party.get(top)
+        if known is None:
+            known = self._third_party[top] = self._is_third_party(top)
+        return known
+
+    def _is_third_party(self, top: str) -> bool:
+        found = self._folders.find(top, self.roots)
+        if found is None or found.path is not None:
+            return False
+        with_modules = any(self._folders.has_module(folder) for folder in found.portions)
+        return origin.is_third_party(top, regular_only=with_modules)
+
+    # -- the tree as an import path -----------------------------------------------------------
+
+    def folder(self, location: str) -> str | None:
+        """The tree's folder at a real location; None if it lies elsewhere."""
+        return self._folders.of(location)
+
+    def inner(self, location: str) -> str | None:
+        """The tree path of a laid-out file; None if it lies elsewhere."""
+        top = self.source.location("").rstrip("/") + "/"
+        return location[len(top) :] if location.startswith(top) else None
+
+    def find(self, leaf: str, path: Sequence[str]) -> Found | None:
+        """The module `leaf` on `path`; entries outside the tree are not looked at."""
+        folders = map(self._folders.of, path)
+        return self._folders.find(leaf, [folder for folder in folders if folder is not None])
+
+    def names(self, *path: str) -> frozenset[str]:
+        """The importable names that stand directly on `path`."""
+        folders = (self._folders.of(entry) for entry in path)
+        return frozenset().union(*(self._folders.names(f) for f in folders if f is not None))
+
+    def name_at(self, location: str, leaf: str) -> str:
+        """The full name of the module `leaf` in a folder, by the innermost root around it."""
+        folder = self.folder(location) or ""
+        around = [r for r in self.roots if not r or f"{folder}/".startswith(f"{r}/")]
+        inner = folder[len(max(around, key=len, default="")) :].strip("/")
+        return ".".join([self.name, *inner.split("/"), leaf] if inner else [self.name, leaf])
+
+    # -- specs --------------------------------------------------------------------------------
+
+    def finder_spec(self, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
+        """The spec of the splint or of a module below it; None if there is none."""
+        original = fullname[WIDTH + 1 :]
+        if not original:
+            spec = ModuleSpec(fullname, self.loader, is_package=True)
+            spec.submodule_search_locations = self._locations()
+            return spec
+        if self.is_host(original):
+            return _host_spec(fullname, original)
+        found = self.find(original.rpartition(".")[2], self._locations() if path is None else path)
+        if found is None:
+            return None
+        if found.path is None:
+            spec = ModuleSpec(fullname, None, is_package=True)
+            portions = [self.source.location(folder) for folder in found.portions]
+            # The import system's own class: NamespaceLoader and importlib.resources want it.
+            spec.submodule_search_locations = _NamespacePath(fullname, portions, self.finder_spec)
+            return spec
+        if found.is_extension:
+            location = self.source.location(found.path)
+            return importlib.util.spec_from_file_location(
+                fullname, location, loader=ExtensionFileLoader(fullname, location)
+            )
+        return self.spec(fullname, found.path)
+
+    def spec(self, fullname: str, path: str, locations: list[str] | None = None) -> ModuleSpec:
+        """The spec of the source file at a tree path."""
+        location = self.source.location(path)
+        spec = _SourceSpec(fullname, self.loader, origin=location, loader_state=path)
+        spec.has_location = True
+        if path.endswith("/__init__.py"):
+            spec.submodule_search_locations = [location[: -len("/__init__.py")]]
+        if locations is not None:
+            spec.submodule_search_locations = locations
+        return spec
+
+    def _locations(self) -> list[str]:
+        return [self.source.location(root) for root in self.roots]
+
+    # -- names as the old code knows them -----------------------------------------------------
+
+    def missing(self, fullname: str, *, from_list: bool) -> ModuleNotFoundError:
+        """The error for a name that the snapshot does not have.
+
+        `name` is the original name, as the old code's own `except` clauses expect it; only for a
+        `from package import name` does the import system need to find its own spelling there.
+        """
+        original = fullname[WIDTH + 1 :]
+        parent, _, leaf = original.rpartition(".")
+        package = sys.modules.get(f"{self.name}.{parent}" if parent else self.name)
+        there = self.names(*getattr(package, "__path__", ()))
+        near = [f"{parent}.{n}" if parent else n for n in difflib.get_close_matches(leaf, there)]
+        if self.is_host(original):
+            where = f"in the application, with which snapshot {self.name} shares it"
+        else:
+            where = f"in snapshot {self.name} (roots: {', '.join(r or '.' for r in self.roots)})"
+        text = f"No module named {original!r} {where}"
+        if near:
+            text += f"; near: {', '.join(near)}"
+        return ModuleNotFoundError(text, name=fullname if from_list else original)
+
+    @contextlib.contextmanager
+    def original_names(self) -> Iterator[None]:
+        """Strips the splint's name from the `name` of an import error that passes through."""
+        try:
+            yield
+        except ImportError as error:
+            if error.name is not None and error.name.startswith(f"{self.name}."):
+                error.name = error.name[WIDTH + 1 :]
+            raise
+
+    def import_(
+        self,
+        name: str,
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        """`__import__` for the snapshot's modules: only explicit calls reach it."""
+        if level or not self.rules.owns(name):
+            return __import__(name, globals, locals, fromlist or (), level)
+        with self.original_names():
+            found = __import__(self.inside(name), globals, locals, fromlist or ("__doc__",))
+        return found if fromlist else sys.modules[self.inside(name.partition(".")[0])]
+
+    def modules(self) -> dict[str, ModuleType]:
+        """The own modules that are loaded, by their original names."""
+        start = self.name + "."
+        return {
+            name[len(start) :]: module
+            for name, module in list(sys.modules.items())
+            if name.startswith(start)
+            and getattr(module, "__name__", name) == name
+            and name != start + STAND_INS
+        }
+
+
+def normal_roots(roots: Sequence[str]) -> tuple[str, ...]:
+    """Roots in one spelling: no slash at the end, and "" for the top."""
+    return tuple("" if root in ("", ".") else root.strip("/") for root in roots)
+
+
+class _SourceSpec(ModuleSpec):
+    """The spec of a file that has no bytecode file beside it."""
+
+    cached = None
+
+
+def _host_spec(fullname: str, original: str) -> ModuleSpec | None:
+    module = sys.modules.get(original)
+    if module is not None:
+        locations = getattr(module, "__path__", None)
+    else:
+        try:
+            spec = importlib.util.find_spec(original)
+        except ModuleNotFoundError as error:  # of a parent
+            if not f"{original}.".startswith(f"{error.name}."):
+                raise
+            spec = None
+        if spec is None:
+            return None
+        locations = spec.submodule_search_locations
+    alias = ModuleSpec(fullname, AliasLoader(), origin="host", is_package=locations is not None)
+    if locations is not None:
+        alias.submodule_search_locations = list(locations)
+    return alias

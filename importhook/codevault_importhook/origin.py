@@ -1,0 +1,68 @@
+"""Tells where code comes from: the standard library, third-party packages, or the application."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import site
+import sys
+import sysconfig
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_HERE: Final = os.path.dirname(os.path.abspath(__file__))
+
+
+@cache
+def library_folders() -> tuple[str, ...]:
+    """Folders whose code is not the application's: site-packages, the standard library, ours."""
+    scheme = sysconfig.get_paths()
+    folders = [scheme[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    folders += site.getsitepackages() if hasattr(site, "getsitepackages") else []
+    folders += [site.getusersitepackages()] if hasattr(site, "getusersitepackages") else []
+    folders += [_HERE, os.path.join(os.path.dirname(os.path.dirname(_HERE)), "codevault")]
+    both = {spelling for f in folders for spelling in (f, os.path.realpath(f))}
+    return tuple(sorted(os.path.join(f, "") for f in both))
+
+
+@cache
+def is_library_file(filename: str) -> bool:
+    """Whether a code object of this file name belongs to a library rather than the application."""
+    if filename.startswith("<frozen"):
+        return True
+    return filename.startswith(library_folders())
+
+
+def is_library_frame(frame: FrameType) -> bool:
+    """Whether a frame runs library code; generated code (`<string>`) counts by its globals."""
+    filename = frame.f_code.co_filename
+    if filename.startswith("<") and not filename.startswith("<frozen"):
+        filename = frame.f_globals.get("__file__") or filename
+    return is_library_file(filename)
+
+
+def is_third_party(top: str, *, regular_only: bool) -> bool:
+    """Whether the host has `top` as a library's package.
+
+    Args:
+        top: A top-level name.
+        regular_only: Whether only a regular package or module counts, not a namespace package.
+    """
+    if top in sys.builtin_module_names:
+        return True
+    try:
+        spec: Any = importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # a module without __spec__, such as a script's __main__
+        return False
+    if spec is None:
+        return False
+    if spec.origin in ("built-in", "frozen"):
+        return True
+    if spec.has_location and spec.origin is not None:
+        return is_library_file(spec.origin)
+    if regular_only or spec.submodule_search_locations is None:
+        return False
+    return all(is_library_file(os.path.join(f, "")) for f in spec.submodule_search_locations)

@@ -1,0 +1,323 @@
+"""Where a policy's code is found when it is saved, and what travels."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+import codevault
+from codevault.errors import CaptureError, FetchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+OBS = torch.linspace(-1, 1, 12).reshape(3, 4)
+
+
+def save(path: Path, policy: Any, **more: Any) -> Any:
+    return codevault.save_policy(path / "best.mpt", policy, **{"probe": OBS, **more})
+
+
+def test_roots_are_where_the_modules_were_imported_from(walker: Any, tmp_path: Path) -> None:
+    assert save(tmp_path, walker.net.Walker()).roots == ("src",)
+
+
+def test_roots_shared_and_include_are_stated_by_the_repository(
+    project: Any, tmp_path: Path
+) -> None:
+    project.commit(
+        {
+            "pyproject.toml": '[tool.codevault]\nroots = ["lib", "."]\nshared = ["gait.api"]\n'
+            'include = ["data/big.bin"]\n',
+            "lib/gait/__init__.py": "",
+            "lib/gait/api.py": "class Env: pass",
+            "lib/gait/net.py": "import torch\nfrom gait.api import Env\n"
+            "class Net(torch.nn.Linear):\n    env = Env\n",
+            "data/big.bin": bytes(2 << 20),
+        }
+    )
+    net = project.load("gait.net", "lib")
+    manifest = save(
+        tmp_path, net.Net(4, 2), architecture={"class_path": "gait.net:Net", "args": [4, 2]}
+    )
+    assert manifest.roots == ("lib", ".")
+    assert manifest.shared == ("gait.api",)
+    assert manifest.include == ("data/big.bin",)
+    old = codevault.load_policy(tmp_path / "best.mpt")
+    assert old.env is net.Env  # [shared-alias]
+    tree = codevault.provenance(old).splint.tree  # type: ignore[union-attr]
+    assert "data/big.bin" in tree.paths
+
+
+def test_uncommitted_changes_travel(walker: Any, tmp_path: Path) -> None:
+    walker.write({"src/walker/scale.py": "SCALE = 5.0\n", "src/walker/extra.py": "X = 1\n"})
+    net = walker.load("walker.net")
+    policy = net.Walker()
+    manifest = save(tmp_path, policy)
+    assert manifest.commit == walker.head
+    assert {f.path for f in manifest.overlay.files} == {
+        "src/walker/scale.py",
+        "src/walker/extra.py",
+    }
+    walker.git("checkout", "--quiet", "--", ".")
+    old = codevault.load_policy(tmp_path / "best.mpt")
+    assert torch.equal(old(OBS), policy(OBS))
+
+
+@pytest.mark.parametrize("embed", [False, True])
+def test_unpushed_commits_travel_and_pushed_ones_need_not(
+    embed: bool, walker: Any, tmp_path: Path, daemon: Callable[[], Any]
+) -> None:
+    url, folder, stop = daemon()
+    subprocess.run(["git", "init", "--quiet", "--bare", folder / "w.git"], check=True)
+    walker.git("remote", "add", "origin", f"{url}/w.git")
+    walker.git("push", "--quiet", "origin", "main")
+    pushed = walker.head
+    walker.commit({"src/walker/scale.py": "SCALE = 4.0\n"})
+    walker.write({"src/walker/new.py": "Y = 1\n"})
+    policy = walker.load("walker.net").Walker()
+    manifest = save(tmp_path, policy, embed=embed)
+    assert manifest.repo == f"{url}/w.git"
+    assert manifest.base == pushed
+    assert manifest.commit != pushed
+    walker.top.rename(tmp_path / "moved-away")
+    if embed:
+        stop()
+    old = codevault.load_policy(tmp_path / "best.mpt")
+    assert torch.equal(old(OBS), policy(OBS))
+
+
+def test_pushed_code_needs_the_server_once_and_never_again(
+    walker: Any, tmp_path: Path, daemon: Callable[[], Any]
+) -> None:
+    url, folder, stop = daemon()
+    subprocess.run(["git", "init", "--quiet", "--bare", folder / "w.git"], check=True)
+    walker.git("remote", "add", "origin", f"{url}/w.git")
+    walker.git("push", "--quiet", "origin", "main")
+    save(tmp_path, walker.net.Walker())
+    walker.top.rename(tmp_path / "moved-away")
+    codevault.load_policy(tmp_path / "best.mpt")
+    stop()
+    codevault.load_policy(tmp_path / "best.mpt")
+    with pytest.raises(FetchError) as caught:
+        codevault.load_policy(tmp_path / "best.mpt", cache=tmp_path / "other")
+    assert caught.value.reference == "origin-unreachable"
+
+
+def test_url_is_saved_without_user_info(walker: Any, tmp_path: Path) -> None:
+    walker.git("remote", "add", "origin", "https://me:s3cret@example.org/a/b.git")
+    manifest = save(tmp_path, walker.net.Walker())
+    assert manifest.repo == "https://example.org/a/b.git"
+    assert b"s3cret" not in (tmp_path / "best.mpt").read_bytes()
+
+
+def test_repo_may_be_said(walker: Any, tmp_path: Path) -> None:
+    manifest = save(tmp_path, walker.net.Walker(), repo=walker.top)
+    assert manifest.commit == walker.head
+    manifest = save(tmp_path, walker.net.Walker(), repo="https://example.org/said.git")
+    assert manifest.repo == "https://example.org/said.git"
+    with pytest.raises(CaptureError, match="no git work tree"):
+        save(tmp_path, walker.net.Walker(), repo=tmp_path)
+
+
+def test_generated_module_that_git_ignores_is_taken(project: Any, tmp_path: Path) -> None:
+    project.commit(
+        {
+            ".gitignore": "_version.py\n",
+            "src/gait/__init__.py": "",
+            "src/gait/_version.py": "V = 3\n",
+            "src/gait/net.py": "import torch\nfrom gait._version import V\n"
+            "class Net(torch.nn.Linear):\n"
+            "    def __init__(self): super().__init__(4, V)\n",
+        }
+    )
+    net = project.load("gait.net")
+    manifest = save(tmp_path, net.Net())
+    assert "src/gait/_version.py" in manifest.include
+    project.write({"src/gait/_version.py": "V = 4\n"})
+    assert codevault.load_policy(tmp_path / "best.mpt").out_features == 3
+
+
+def test_code_without_repository_is_embedded(project: Any, tmp_path: Path) -> None:
+    project.write({f"src/{p}": t for p, t in _PLAIN.items()})
+    net = project.load("gait.net")
+    policy = net.Net()
+    manifest = save(tmp_path, policy)
+    assert (manifest.repo, manifest.commit) == (None, None)
+    project.top.rename(tmp_path / "gone")
+    old = codevault.load_policy(tmp_path / "best.mpt")
+    assert torch.equal(old(OBS), policy(OBS))
+    assert type(old).__module__.startswith(f"_splint_{manifest.digest[:12]}_")
+    assert old.note == "read beside the code"
+
+
+_PLAIN = {
+    "gait/__init__.py": "",
+    "gait/note.txt": "read beside the code",
+    "gait/net.py": """
+        import pathlib
+        import torch
+        class Net(torch.nn.Linear):
+            note = pathlib.Path(__file__).with_name("note.txt").read_text()
+            def __init__(self):
+                super().__init__(4, 2)
+    """,
+}
+
+
+def test_two_repositories_are_refused_by_name(project: Any, tmp_path: Path) -> None:
+    project.commit(
+        {
+            "src/walker/__init__.py": "",
+            "src/walker/net.py": "import torch\nimport gait\n"
+            "class Walker(torch.nn.Linear):\n    other = gait\n",
+        }
+    )
+    other = tmp_path / "elsewhere"
+    (other / "gait").mkdir(parents=True)
+    (other / "gait/__init__.py").write_text("")
+    subprocess.run(["git", "init", "--quiet", str(other)], check=True)
+    sys.path.insert(0, str(other))
+    net = project.load("walker.net")
+    architecture = {"class_path": "walker.net:Walker", "args": [4, 2]}
+    with pytest.raises(CaptureError, match="more than one repository") as caught:
+        save(tmp_path, net.Walker(4, 2), architecture=architecture)
+    assert str(other) in str(caught.value)
+    assert str(project.top) in str(caught.value)
+    save(tmp_path, net.Walker(4, 2), architecture=architecture, shared=["gait"])
+    assert codevault.load_policy(tmp_path / "best.mpt").other is sys.modules["gait"]
+
+
+SCRIPT = """
+    import sys
+    import torch
+    import codevault
+
+    class Net(torch.nn.Linear):
+        def __init__(self):
+            super().__init__(4, 2)
+
+    if __name__ == "__main__":
+        policy = Net()
+        manifest = codevault.save_policy(sys.argv[1], policy, probe=torch.ones(1, 4))
+        print(manifest.modules, manifest.roots)
+        old = codevault.load_policy(sys.argv[1])
+        print(type(old).__module__.partition(".")[2], torch.equal(old.weight, policy.weight))
+"""
+
+
+def run(*command: str, cwd: Path, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], cwd=cwd, input=text, capture_output=True, text=True
+    )
+
+
+def test_class_of_a_script_maps_to_its_file(project: Any, tmp_path: Path) -> None:
+    project.commit({"tools/script.py": SCRIPT})
+    done = run("tools/script.py", str(tmp_path / "best.mpt"), cwd=project.top)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["('script',) ('tools',)", "script True"]
+
+
+def test_class_from_standard_input_is_refused(project: Any, tmp_path: Path) -> None:
+    project.commit({"README": "x"})
+    text = textwrap.dedent(SCRIPT)
+    done = run("-", str(tmp_path / "best.mpt"), cwd=project.top, text=text)
+    assert done.returncode != 0
+    assert "put the policy's code into a .py file" in done.stderr
+    assert not (tmp_path / "best.mpt").exists()
+
+
+def test_wrappers_are_looked_through(walker: Any, tmp_path: Path) -> None:
+    policy = walker.net.Walker()
+    compiled = torch.compile(policy, backend="eager")
+    save(tmp_path, compiled)
+    assert type(codevault.load_policy(tmp_path / "best.mpt")).__name__ == "Walker"
+    save(tmp_path, torch.nn.DataParallel(policy))
+    assert torch.equal(codevault.load_policy(tmp_path / "best.mpt")(OBS), policy(OBS))
+
+
+def test_sharded_policy_is_refused(walker: Any, tmp_path: Path) -> None:
+    class FullyShardedDataParallel(torch.nn.Module):
+        """Stands for torch's class, which needs a process group: only the name is looked at."""
+
+    with pytest.raises(CaptureError, match="FSDP"):
+        save(tmp_path, FullyShardedDataParallel())
+
+
+@pytest.mark.parametrize("rehearse", [False, True])
+def test_rehearsal_finds_what_was_not_captured(
+    rehearse: bool, project: Any, tmp_path: Path
+) -> None:
+    project.commit(
+        {
+            ".gitignore": "sizes.txt\n",
+            "src/gait/__init__.py": "",
+            "src/gait/sizes.txt": "2",
+            "src/gait/net.py": """
+                import pathlib
+                import torch
+                class Net(torch.nn.Linear):
+                    def __init__(self):
+                        sizes = pathlib.Path(__file__).with_name("sizes.txt").read_text()
+                        super().__init__(4, int(sizes))
+            """,
+        }
+    )
+    policy = project.load("gait.net").Net()
+    if not rehearse:
+        save(tmp_path, policy)
+        return
+    with pytest.raises(CaptureError, match=r"sizes\.txt"):
+        save(tmp_path, policy, rehearse=True)
+    assert list(tmp_path.glob("best*")) == []
+    save(tmp_path, policy, rehearse=True, include=["src/gait/sizes.txt"])
+    assert codevault.load_policy(tmp_path / "best.mpt").out_features == 2
+
+
+def test_installed_distribution_names_its_repository(project: Any, tmp_path: Path) -> None:
+    """By PEP 610: a real `pip install git+file://…` in a folder of its own."""
+    commit = project.commit(
+        {
+            "pyproject.toml": '[build-system]\nrequires = ["hatchling"]\n'
+            'build-backend = "hatchling.build"\n[project]\nname = "gait"\nversion = "1"\n'
+            '[tool.hatch.build.targets.wheel]\npackages = ["src/gait"]\n',
+            "src/gait/__init__.py": "",
+            "src/gait/net.py": "import torch\nclass Net(torch.nn.Linear):\n"
+            "    def __init__(self): super().__init__(4, 2)\n",
+        }
+    )
+    site = tmp_path / "lib" / "site-packages"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", site, f"git+file://{project.top}@{commit}"], check=True)
+    direct = json.loads(next(site.glob("gait-*/direct_url.json")).read_text())
+    assert direct["vcs_info"]["commit_id"] == commit
+    script = f"""
+        import site, sysconfig
+        import torch
+        import codevault
+        from codevault_importhook import origin
+        folders = (*origin.library_folders(), {str(site)!r} + "/")
+        origin.library_folders = lambda: folders
+        import gait.net
+        path, probe = {str(tmp_path / "best.mpt")!r}, torch.ones(1, 4)
+        m = codevault.save_policy(path, gait.net.Net(), probe=probe)
+        print(m.repo, m.commit, m.roots)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[:2] == [str(project.top), commit]
+    assert "src" in done.stdout

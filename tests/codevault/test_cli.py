@@ -1,0 +1,127 @@
+"""The command: verbs, JSON, and exit codes 0 ok, 1 finding, 2 usage, 3 fetch, 4 refused."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import codevault
+from codevault.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+
+
+@pytest.fixture
+def best(walker: Any, tmp_path: Path) -> str:
+    codevault.save_policy(
+        tmp_path / "best.mpt", walker.net.Walker(), probe=torch.ones(1, 4), metadata={"epoch": 3}
+    )
+    return str(tmp_path / "best.mpt")
+
+
+def test_show(best: str, walker: Any) -> None:
+    text = run("show", best).output
+    for part in (walker.head, "src", "1 inputs, 1 outputs", "torch", "epoch", "sha256:"):
+        assert part in text
+    data = json.loads(run("show", best, "--json").output)
+    assert data["commit"] == walker.head
+    assert data == codevault.read_manifest(best).model_dump(mode="json")
+
+
+def test_verify(best: str) -> None:
+    result = run("verify", best)
+    assert result.exit_code == 0
+    assert "equal, 1 outputs" in result.output
+    assert json.loads(run("verify", best, "--json").output)["ok"] is True
+
+
+def test_verify_without_probe_is_a_finding(walker: Any, tmp_path: Path) -> None:
+    codevault.save_policy(tmp_path / "best.mpt", walker.net.Walker())
+    with pytest.warns(codevault.ProbeWarning):
+        result = run("verify", str(tmp_path / "best.mpt"))
+    assert result.exit_code == 1
+    assert "none recorded" in result.output
+
+
+def test_prefetch(best: str, walker: Any, tmp_path: Path) -> None:
+    first = json.loads(run("prefetch", best, "--json").output)
+    assert (first["status"], first["error"]) == ("fetched", None)
+    again = json.loads(run("prefetch", best, "--json").output)
+    assert (again["status"], again["splint"]) == ("hit", first["splint"])
+    named = json.loads(run("prefetch", f"{walker.top}@{walker.head}", "--json").output)
+    assert named["status"] == "fetched"
+    assert run("prefetch", f"{walker.top}@{walker.head}").output.startswith("hit")
+
+
+def test_prefetch_goes_on_after_a_bad_one(best: str, tmp_path: Path, walker: Any) -> None:
+    (tmp_path / "bad.mpt").write_bytes(b"nothing")
+    result = run("prefetch", str(tmp_path / "bad.mpt"), best, "--json")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["status"] for row in rows] == ["failed", "fetched"]
+    assert rows[0]["error"]["reference"] == "not-a-checkpoint"
+    assert result.exit_code == 1
+    assert run("prefetch", f"{walker.top}@{'0' * 40}").exit_code == 3
+
+
+def test_exit_codes(best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("show").exit_code == 2
+    assert run("nonsense").exit_code == 2
+    result = run("show", str(tmp_path / "missing.mpt"))
+    assert result.exit_code == 1
+    assert "missing.mpt" in result.stderr
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "somebody"))
+    refused = run("verify", best)
+    assert refused.exit_code == 4
+    assert "codevault trust add sha256:" in refused.stderr
+
+
+def test_trust_verbs() -> None:
+    assert "no grants" in run("trust", "ls").output
+    assert run("trust", "add", "git@github.com:a/b.git").exit_code == 0
+    run("trust", "add", "https://github.com/a/b", f"sha256:{'1' * 64}")
+    assert json.loads(run("trust", "ls", "--json").output) == [
+        "https://github.com/a/b",
+        f"sha256:{'1' * 64}",
+    ]
+    assert run("trust", "rm", "ssh://git@github.com/a/b").exit_code == 0
+    assert run("trust", "rm", "https://github.com/a/b").exit_code == 1
+    assert run("trust", "add", "https://github.com/a/../b").exit_code == 1
+
+
+def test_cache_verbs(best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODEVAULT_CACHE", str(tmp_path / "c"))
+    assert run("cache", "dir").output.strip() == str(tmp_path / "c")
+    assert run("cache", "ls").output == ""
+    run("prefetch", best)
+    row = json.loads(run("cache", "ls", "--json").output)
+    assert row["files"] == 3
+    assert run("cache", "verify").exit_code == 0
+    pack = next((tmp_path / "c").rglob("*.cvs"))
+    pack.chmod(0o600)
+    data = bytearray(pack.read_bytes())
+    data[-1] ^= 1
+    pack.write_bytes(data)
+    damaged = run("cache", "verify", "--json")
+    assert damaged.exit_code == 1
+    assert json.loads(damaged.stdout)["bad"]
+    codevault.load_policy(best)  # fetched again
+
+
+def test_demo(capfd: pytest.CaptureFixture[str]) -> None:
+    result = run("demo")
+    assert result.exit_code == 0
+    for part in ("Missing key(s)", "_splint_", "1 recorded output(s) reproduced", "forward:"):
+        assert part in result.output
+    data = json.loads(run("demo", "--json").output)
+    assert data["equal"] is True
+    assert data["old"].startswith("_splint_")
+    assert data["new"] == "walker.net.Walker"

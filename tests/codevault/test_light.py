@@ -1,0 +1,65 @@
+"""What is imported when: the package itself, a warm load, and verbs that never need torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+import codevault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAVY = ("torch", "pydantic", "dulwich", "fsspec", "safetensors", "rich", "click", "yaml")
+
+
+def imported_after(code: str, *arguments: str) -> set[str]:
+    program = f"import json, sys\n{code}\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_import_codevault_imports_nothing_heavy() -> None:
+    assert imported_after("import codevault").isdisjoint(HEAVY)
+
+
+def test_all_public_names_are_there() -> None:
+    for name in codevault.__all__:
+        assert getattr(codevault, name) is not None
+    assert set(codevault.__all__) <= set(dir(codevault))
+
+
+def test_names_of_functions_are_not_hidden_by_modules() -> None:
+    code = (
+        "import codevault.load, codevault.save, codevault.cli, codevault.verify, codevault.warmup\n"
+        "for name in codevault.__all__:\n"
+        "    assert type(getattr(codevault, name)) is not type(sys), name"
+    )
+    imported_after(code)
+
+
+def test_warm_load_uses_no_network_library(walker: Any, tmp_path: Path) -> None:
+    path = str(tmp_path / "best.mpt")
+    codevault.save_policy(path, walker.net.Walker(), probe=torch.ones(1, 4))
+    load = "import codevault; codevault.load_policy(sys.argv[1])"
+    imported_after(load, path)
+    found = imported_after(load, path)
+    assert found.isdisjoint({"dulwich", "fsspec", "rich", "click", "urllib3", "aiohttp"})
+
+
+def test_prefetch_show_and_cache_never_import_torch(walker: Any, tmp_path: Path) -> None:
+    path = str(tmp_path / "best.mpt")
+    codevault.save_policy(path, walker.net.Walker(), probe=torch.ones(1, 4))
+    for verb in (["prefetch", path], ["show", path], ["cache", "ls"], ["cache", "verify"]):
+        code = (
+            "from codevault.cli import main\n"
+            "try: main(sys.argv[1:])\nexcept SystemExit as e: assert not e.code, e.code"
+        )
+        assert "torch" not in imported_after(code, *verb), verb

@@ -1,0 +1,302 @@
+"""What may run: every hole has a test that tries to get through it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import codevault
+from codevault import grants, trust, userdir
+from codevault.errors import CodeError, CodevaultError, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+OBS = torch.linspace(-1, 1, 12).reshape(3, 4)
+
+
+def save(path: Path, policy: Any, **more: Any) -> Any:
+    return codevault.save_policy(path / "best.mpt", policy, **{"probe": OBS, **more})
+
+
+def changed(path: Path, member: str, change: Callable[[bytes], bytes]) -> None:
+    """Rewrites one member, as an attacker does who knows the format."""
+    with zipfile.ZipFile(path) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    members[member] = change(members[member])
+    with zipfile.ZipFile(path, "w") as new:
+        for name, data in members.items():
+            new.writestr(name, data)
+
+
+@pytest.fixture
+def foreign(walker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A checkpoint that somebody else saved: this user's state knows nothing of it."""
+    url = f"file://{tmp_path}/server.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", tmp_path / "server.git"], check=True)
+    walker.git("remote", "add", "origin", url)
+    walker.git("push", "--quiet", "origin", "main")
+
+    def make(**more: Any) -> Any:
+        with monkeypatch.context() as other:
+            other.setenv("XDG_STATE_HOME", str(tmp_path / "somebody-else"))
+            return save(tmp_path, walker.net.Walker(), **more)
+
+    return make
+
+
+def load(path: Path, **more: Any) -> Any:
+    return codevault.load_policy(path / "best.mpt", **more)
+
+
+def test_nothing_of_a_foreign_checkpoint_runs_without_a_grant(
+    walker: Any, foreign: Any, tmp_path: Path
+) -> None:
+    walker.commit({"src/walker/net.py": "raise SystemExit('ran')"})
+    walker.git("push", "--quiet", "origin", "main")
+    manifest = foreign()
+    with pytest.raises(RefusedError) as caught:
+        load(tmp_path)
+    assert caught.value.hint == f"codevault trust add {trust.canonical(manifest.repo)}"
+    assert caught.value.exit_code == 4
+    with pytest.raises(RefusedError):
+        codevault.load_policy(tmp_path / "best.mpt", code="current")
+
+
+def test_repository_commit_and_checkpoint_grants(foreign: Any, tmp_path: Path) -> None:
+    manifest = foreign()
+    for grant in (
+        manifest.repo,
+        f"{manifest.repo}@{manifest.commit}",
+        f"sha256:{manifest.checkpoint_digest}",
+    ):
+        assert torch.is_tensor(load(tmp_path, trust=[grant])(OBS))
+    for grant in (manifest.repo + "-fork", f"{manifest.repo}@{'0' * 40}", f"sha256:{'0' * 64}"):
+        with pytest.raises(RefusedError):
+            load(tmp_path, trust=[grant])
+
+
+def test_grants_of_the_user_file_and_the_environment(
+    foreign: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = foreign()
+    grants.add(manifest.repo)
+    load(tmp_path)
+    assert [str(g) for g in trust.user_grants()] == [trust.canonical(manifest.repo)]
+    grants.remove(manifest.repo)
+    with pytest.raises(RefusedError):
+        load(tmp_path)
+    monkeypatch.setenv("CODEVAULT_TRUST", f"https://example.org/a {manifest.repo}")
+    load(tmp_path)
+    with pytest.raises(CodevaultError, match="is not granted"):
+        grants.remove(manifest.repo)
+
+
+def test_objects_that_travel_need_a_grant_for_the_checkpoint(
+    walker: Any, foreign: Any, tmp_path: Path
+) -> None:
+    walker.write({"src/walker/scale.py": "SCALE = 9.0\n"})
+    walker.net = walker.load("walker.net")
+    manifest = foreign()
+    with pytest.raises(RefusedError) as caught:
+        load(tmp_path, trust=[manifest.repo, f"{manifest.repo}@{manifest.commit}"])
+    assert caught.value.hint == f"codevault trust add sha256:{manifest.checkpoint_digest}"
+    load(tmp_path, trust=[f"sha256:{manifest.checkpoint_digest}"])
+
+
+def test_code_in_the_file_is_not_taken_on_a_repository_grant(
+    walker: Any, foreign: Any, tmp_path: Path
+) -> None:
+    """A commit that the granted repository does not have, put into the file with its name on it."""
+    walker.commit({"src/walker/net.py": "raise SystemExit('ran')"})
+    manifest = foreign(embed=True)
+
+    def lie(data: bytes) -> bytes:
+        stated = json.loads(data)
+        stated["base"] = stated["commit"]  # "it is pushed"
+        return json.dumps(stated).encode()
+
+    changed(tmp_path / "best.mpt", "manifest.json", lie)
+    with pytest.raises(RefusedError, match="no branch or tag"):
+        load(tmp_path, trust=[manifest.repo])
+
+
+def test_own_save_is_granted_and_another_manifest_is_not(walker: Any, tmp_path: Path) -> None:
+    save(tmp_path, walker.net.Walker())
+    load(tmp_path)
+    changed(
+        tmp_path / "best.mpt",
+        "manifest.json",
+        lambda data: data.replace(b'"shared": []', b'"shared": ["os"]'),
+    )
+    with pytest.raises(RefusedError):
+        load(tmp_path)
+
+
+def test_current_code_does_not_run_what_a_checkpoint_calls_its_own(
+    foreign: Any, tmp_path: Path
+) -> None:
+    """A granted repository's name on a checkpoint that says `subprocess` is its own module."""
+    manifest = foreign()
+    proof = tmp_path / "it-ran"
+    text = f"class_path: subprocess:run\nargs:\n- [touch, {proof}]\n".encode()
+    changed(tmp_path / "best.mpt", "policy_architecture.yaml", lambda _: text)
+
+    def lie(data: bytes) -> bytes:
+        stated = json.loads(data)
+        stated["architecture"] = hashlib.sha256(text).hexdigest()
+        stated["modules"] = ["subprocess"]
+        return json.dumps(stated).encode()
+
+    changed(tmp_path / "best.mpt", "manifest.json", lie)
+    for code in ("current", "pinned"):
+        with pytest.raises(CodeError):
+            load(tmp_path, trust=[manifest.repo], code=code)
+    assert not proof.exists()
+
+
+def test_commit_that_no_branch_leads_to_is_not_covered_by_its_repository(
+    walker: Any, foreign: Any, tmp_path: Path, daemon: Any
+) -> None:
+    """What a fork pushes is served under the parent's address."""
+    url, folder, _ = daemon()
+    subprocess.run(["git", "clone", "--quiet", "--bare", walker.top, folder / "w.git"], check=True)
+    walker.git("remote", "set-url", "origin", f"{url}/w.git")
+    walker.git("fetch", "--quiet", "origin")
+    stranger = walker.commit({"src/walker/scale.py": "raise SystemExit('ran')"})
+    walker.git("push", "--quiet", "origin", "HEAD:refs/pull/1/head")
+    walker.git("update-ref", "refs/remotes/origin/x", stranger)
+    manifest = foreign()
+    assert manifest.commit == manifest.base == stranger
+    with pytest.raises(RefusedError, match="no branch or tag") as caught:
+        load(tmp_path, trust=[manifest.repo])
+    assert caught.value.hint == f"codevault trust add {url}/w@{stranger}"
+    with pytest.raises(SystemExit):  # a grant for the commit itself is the user's own word
+        load(tmp_path, trust=[f"{manifest.repo}@{stranger}"])
+
+
+@pytest.mark.parametrize("path", ["walker.net:torch.load", "walker.net.torch", "walker.net:SCALE"])
+def test_class_path_does_not_reach_what_own_modules_import(
+    path: str, foreign: Any, tmp_path: Path
+) -> None:
+    manifest = foreign()
+
+    def point_elsewhere(_: bytes) -> bytes:
+        return f"class_path: {path!r}\n".encode()
+
+    changed(tmp_path / "best.mpt", "policy_architecture.yaml", point_elsewhere)
+    digest = hashlib.sha256(point_elsewhere(b"")).hexdigest()
+    changed(
+        tmp_path / "best.mpt",
+        "manifest.json",
+        lambda data: data.replace(manifest.architecture.encode(), digest.encode()),
+    )
+    for code in ("pinned", "current"):
+        with pytest.raises(CodeError, match="no"):
+            load(tmp_path, trust=[manifest.repo], code=code)
+
+
+def test_working_folder_grants_nothing(
+    foreign: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = foreign()
+    (tmp_path / "pyproject.toml").write_text(f'[tool.codevault]\ntrust = ["{manifest.repo}"]\n')
+    (tmp_path / "trust").write_text(manifest.repo)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RefusedError):
+        load(tmp_path)
+
+
+def test_state_that_others_could_write_is_not_used(walker: Any, tmp_path: Path) -> None:
+    save(tmp_path, walker.net.Walker())
+    folder = userdir.state_folder("saved")
+    assert folder is not None
+    os.chmod(folder, 0o777)
+    with pytest.raises(RefusedError):
+        load(tmp_path)
+    os.chmod(folder, 0o700)
+    load(tmp_path)
+
+
+SAME = (
+    "https://github.com/Metta-AI/metta",
+    "https://GitHub.com/Metta-AI/metta.git",
+    "https://github.com:443/Metta-AI/metta/",
+    "https://token@github.com/Metta-AI/metta.git/",
+    "git@github.com:Metta-AI/metta.git",
+    "ssh://git@github.com/Metta-AI/metta",
+    "ssh://git@github.com:22/Metta-AI//metta",
+)
+
+
+@pytest.mark.parametrize("url", SAME)
+def test_spellings_of_one_repository(url: str) -> None:
+    assert trust.canonical(url) == "https://github.com/Metta-AI/metta"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://github.com/Metta-AI/metta",
+        "https://github.com.evil.org/Metta-AI/metta",
+        "https://github.com:8443/Metta-AI/metta",
+        "https://github.com/metta-ai/metta",
+        "https://github.com/Metta-AI/metta/x",
+        "https://evil.org/github.com/Metta-AI/metta",
+        "https://github.com@evil.org/Metta-AI/metta",
+        "https://xn--gthub-n4a.com/Metta-AI/metta",
+        "https://gíthub.com/Metta-AI/metta",
+        "git@github.com:2222/Metta-AI/metta",
+    ],
+)
+def test_other_places_are_other_repositories(url: str) -> None:
+    assert trust.canonical(url) != "https://github.com/Metta-AI/metta"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://github.com/a/../b",
+        "https://github.com/a/%2e%2e/b",
+        "https://github.com",
+        "ext::sh -c true",
+        "ftp://example.org/a",
+        "https://[broken/a",
+        "https://example.org/a?b=c",
+    ],
+)
+def test_addresses_that_cannot_be_granted(url: str) -> None:
+    with pytest.raises(CodevaultError):
+        trust.grant(url)
+
+
+@given(st.text(max_size=60))
+def test_no_text_makes_a_grant_of_another_kind(text: str) -> None:
+    try:
+        grant = trust.grant(text)
+    except CodevaultError:
+        return
+    assert (grant.checkpoint is None) != (grant.repo is None)
+    assert trust.grant(str(grant)) == grant
+
+
+def test_credentials_never_appear_in_a_refusal(foreign: Any, tmp_path: Path) -> None:
+    manifest = foreign()
+    changed(
+        tmp_path / "best.mpt",
+        "manifest.json",
+        lambda data: data.replace(manifest.repo.encode(), b"https://me:s3cret@example.org/private"),
+    )
+    with pytest.raises(RefusedError) as caught:
+        load(tmp_path)
+    assert "s3cret" not in str(caught.value)

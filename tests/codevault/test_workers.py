@@ -1,0 +1,89 @@
+"""[processes] workers and fresh interpreters find a splint by its name, and never fetch it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+import codevault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNPICKLE = "import pickle, sys; print(type(pickle.load(sys.stdin.buffer)).__module__)"
+
+
+def remove(folder: str) -> None:
+    for here, _, _ in os.walk(folder):
+        os.chmod(here, 0o700)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def policy(walker: Any) -> Any:
+    splint = codevault.load_code(walker.top, walker.head)
+    return splint.load_symbol("walker.net:Walker")()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_processes_pool_gets_an_isolated_policy(method: str, policy: Any) -> None:
+    context = multiprocessing.get_context(method)
+    obs = torch.ones(1, 4)
+    policy.requires_grad_(False)
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        answer = pool.submit(policy, obs).result(timeout=120)
+    assert torch.equal(answer, policy(obs))
+
+
+def unpickle(data: bytes, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", UNPICKLE],
+        input=data,
+        capture_output=True,
+        env={**os.environ, **environment},
+        cwd="/",
+    )
+
+
+def test_processes_fresh_interpreter_unpickles(policy: Any) -> None:
+    done = unpickle(pickle.dumps(policy))
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.decode().strip() == type(policy).__module__
+
+
+def test_processes_snapshot_missing_in_the_worker_is_a_clear_error(
+    policy: Any, tmp_path: Path
+) -> None:
+    data = pickle.dumps(policy)
+    done = unpickle(data, XDG_STATE_HOME=str(tmp_path / "another-user"))
+    assert b"has not mounted on this machine" in done.stderr
+    remove(os.environ["CODEVAULT_CACHE"])
+    done = unpickle(data)
+    assert b"not in this machine's cache any more" in done.stderr
+    assert b"codevault prefetch" in done.stderr
+
+
+def test_processes_startup_file_can_be_switched_off(policy: Any) -> None:
+    done = unpickle(pickle.dumps(policy), CODEVAULT_STARTUP="0")
+    assert b"No module named '_splint_" in done.stderr
+
+
+def test_processes_startup_file_answers_only_splints() -> None:
+    program = (
+        "import sys\n"
+        "f = [f for f in sys.meta_path if getattr(f, '__name__', '') == 'SplintStartup']\n"
+        "assert len(f) == 1, f; before = set(sys.modules);"
+        "assert f[0].find_spec('nothing.here') is None; assert f[0].find_spec('_splint') is None;"
+        "assert set(sys.modules) == before; assert 'codevault' not in before"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

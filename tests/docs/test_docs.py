@@ -1,0 +1,117 @@
+"""README and docs are true: their commands and snippets run, their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import codevault
+from codevault.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TOP = Path(__file__).parents[2]
+PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", *sorted((TOP / "docs").rglob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def lines(page: Path) -> list[str]:
+    return [line for block in blocks(page, "sh") for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture
+def world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Any]]:
+    """What the snippets take for granted: a committed policy package, imported, and a policy."""
+    import importlib
+    import subprocess
+
+    home = tmp_path_factory.mktemp("home")
+    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "CODEVAULT_CACHE"):
+        monkeypatch.setenv(name, str(home / name))
+    repo = tmp_path / "robots"
+    (repo / "walker").mkdir(parents=True)
+    (repo / "walker/__init__.py").write_text("")
+    (repo / "walker/net.py").write_text(
+        "import torch\nclass Walker(torch.nn.Linear):\n"
+        "    def __init__(self): super().__init__(4, 2)\n"
+    )
+    git = ["git", "-C", str(repo), "-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    monkeypatch.syspath_prepend(str(repo))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    net = importlib.import_module("walker.net")
+    commit = head.stdout.strip()
+    yield {"policy": net.Walker(), "obs": torch.ones(1, 4), "repo": repo, "commit": commit}
+    for name in ("walker", "walker.net"):
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_snippets_run(page: Path, world: dict[str, Any]) -> None:
+    for snippet in blocks(page, "python"):
+        exec(compile(snippet, str(page), "exec"), world)
+
+
+def test_readme_snippet_loads_the_old_class(world: dict[str, Any]) -> None:
+    (snippet,) = blocks(TOP / "README.md", "python")
+    exec(compile(snippet, "README.md", "exec"), world)
+    assert torch.equal(world["actions"], world["policy"](world["obs"]))
+    assert type(world["old"]).__module__.startswith("_splint_")
+
+
+def test_commands_run(world: dict[str, Any]) -> None:
+    codevault.save_policy("best.mpt", world["policy"], probe=world["obs"])
+    for page in PAGES:
+        for line in lines(page):
+            if line.startswith("codevault "):
+                command = line.partition("#")[0].split()[1:]
+                result = CliRunner().invoke(main, command, catch_exceptions=False)
+                assert result.exit_code == 0, (line, result.output)
+
+
+def test_other_commands_are_what_ci_runs() -> None:
+    """Installing and running this very test from within itself is CI's work."""
+    script = (TOP / ".ci/run").read_text()
+    for page in PAGES:
+        for line in lines(page):
+            for part in line.split(" && "):
+                if not part.startswith("codevault "):
+                    options = part.removeprefix("python -m pip install ").removeprefix("python -m ")
+                    assert options in script, part
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_readme_is_one_page() -> None:
+    assert len((TOP / "README.md").read_text().splitlines()) <= 75
+
+
+def test_public_names_have_a_decision() -> None:
+    text = (TOP / "docs/decisions/0005-public-names.md").read_text()
+    used = set()
+    for folder in ("codevault", "importhook", "cache"):
+        for path in (TOP / folder).rglob("*.p*"):
+            if path.suffix in (".py", ".pth"):
+                used |= set(re.findall(r"\bCODEVAULT_[A-Z]+\b", path.read_text()))
+    for name in used:
+        assert f"`{name}" in text, name
