@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from codevault.agents import DynamicAgentLoader
     from codevault.errors import (
         AuditWarning,
+        CodeChangedWarning,
         CodevaultError,
         CodevaultWarning,
         PackagesWarning,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AuditWarning": "errors",
+    "CodeChangedWarning": "errors",
     "CodevaultError": "errors",
     "CodevaultWarning": "errors",
     "DynamicAgentLoader": "agents",
@@ -51,6 +53,7 @@ _HOME = {
 
 __all__ = [
     "AuditWarning",
+    "CodeChangedWarning",
     "CodevaultError",
     "CodevaultWarning",
     "DynamicAgentLoader",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ import codevault_importhook as hook
 from codevault import architecture as arch
 from codevault import distributions, recapture
 from codevault.code import Code
-from codevault.errors import CaptureError
+from codevault.errors import CaptureError, CodeChangedWarning
 from codevault.ownmodules import OwnModule, must_have_file, reached, roots_of
+from codevault.staleness import edited
 from codevault.vault import translated
 from codevault_cache import find_worktree, overlay_entries, read_worktree
 from codevault_cache.errors import CacheError
@@ -70,6 +72,13 @@ def _application(things: Sequence[Any], said: Selection, *, embed: bool) -> Code
     stated = _stated(top)
     shared = said.shared if said.shared is not None else stated.get("shared", ())
     modules = [m for m in reached(things, shared) if _inside(m.file, top)]
+    if changed := edited(modules):
+        warnings.warn(
+            f"{', '.join(changed)} was edited after it was imported: the checkpoint holds the code "
+            "that is on disk now, which is not what the policy ran",
+            CodeChangedWarning,
+            stacklevel=4,
+        )
     roots = said.roots or stated.get("roots") or [_relative(f, top) for f in roots_of(modules)]
     include = said.include if said.include is not None else stated.get("include", ())
     found = read_worktree(

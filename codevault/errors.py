@@ -121,6 +121,10 @@ class CodevaultWarning(UserWarning):
     """Base of findings that do not stop a load; `simplefilter("error", ...)` is the strict mode."""
 
 
+class CodeChangedWarning(CodevaultWarning):
+    """The work tree was edited after its modules were imported: the file may hold other code."""
+
+
 class PackagesWarning(CodevaultWarning):
     """Installed packages differ from the recorded ones in a way that is known to matter."""
 

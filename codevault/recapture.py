@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import codevault_importhook as hook
@@ -10,7 +11,7 @@ from codevault.code import Code
 from codevault.errors import CaptureError, CheckpointError
 from codevault.provenances import Provenance, recall
 from codevault.splint import Splint, mounted_as
-from codevault_cache import Overlay, Snapshot, overlay_entries
+from codevault_cache import Overlay, Snapshot, overlay_entries, pack_of_commit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,15 +35,19 @@ def code_of(policy: Any, target: Any) -> Code:
     snapshot = splint.snapshot
     if snapshot.repo is None or snapshot.commit is None or snapshot.overlay is not None:
         return _whole(splint)
-    if "://" not in snapshot.repo:  # a local path means nothing elsewhere
-        return _whole(splint)
+    pack = None
+    local = os.path.isabs(snapshot.repo)
+    if local:  # a path means nothing elsewhere: the commit's objects travel
+        pack = pack_of_commit(snapshot.repo, snapshot)
+        if pack is None:
+            return _whole(splint)
     return Code(
         snapshot=snapshot,
-        repo=snapshot.repo,
-        base=snapshot.commit,
+        repo=None if local else snapshot.repo,
+        base=None if local else snapshot.commit,
         tree=None,
         overlay=(),
-        pack=None,
+        pack=pack,
         diff=None,
         modules=tuple(sorted(splint.modules)),
         renamed={},

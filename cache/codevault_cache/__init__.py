@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from codevault_cache.inventory import Entry
     from codevault_cache.origins import public_url
     from codevault_cache.reach import is_reachable
+    from codevault_cache.travel import pack_of_commit
     from codevault_cache.verify import Report
     from codevault_cache.worktree import Captured, read_worktree
 
@@ -40,6 +41,7 @@ __all__ = [
     "overlay_entries",
     "overlay_from",
     "overlay_of",
+    "pack_of_commit",
     "public_url",
     "read_worktree",
     "spec12",
@@ -51,6 +53,7 @@ _LATER = {
     "Entry": "codevault_cache.inventory",
     "Report": "codevault_cache.verify",
     "is_reachable": "codevault_cache.reach",
+    "pack_of_commit": "codevault_cache.travel",
     "public_url": "codevault_cache.origins",
     "read_worktree": "codevault_cache.worktree",
 }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from codevault_cache import limits
-from codevault_cache.errors import TooLarge
+from codevault_cache.errors import CommitNotFound, TooLarge
 from codevault_cache.gitobjects import TREE, object_id, write_pack
 from codevault_cache.names import shown
+from codevault_cache.selection import selection_of
 from codevault_cache.source import GITLINK, Absent, Item, laid_over
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from codevault_cache.gittree import GitSource
     from codevault_cache.overlay import Overlay
     from codevault_cache.selection import Selection
+    from codevault_cache.snapshot import Snapshot
 
 _DIFF_LINES = 20_000
 
@@ -37,6 +39,35 @@ def _blobs(source: GitSource, selection: Selection) -> Iterator[tuple[str, Item]
     for path, item in source.walk(selection.descends):
         if item.mode != GITLINK and (selection.takes(path) or path == "pyproject.toml"):
             yield path, item
+
+
+def pack_of_commit(path: str, snapshot: Snapshot) -> bytes | None:
+    """Pack all wanted objects of a snapshot's commit, read from a local repository.
+
+    Args:
+        path: The repository, of any local form.
+        snapshot: Which commit, and which of its files.
+
+    Returns:
+        A git pack of whole objects, or None where the repository or the commit is gone.
+
+    Raises:
+        TooLarge: They are more than may travel.
+    """
+    from codevault_cache.depot import read_only
+    from codevault_cache.gitdir import gitdir_of
+    from codevault_cache.gittree import Objects, source_at
+
+    found = gitdir_of(path)
+    if found is None or snapshot.commit is None:
+        return None
+    selection = selection_of(snapshot.roots, snapshot.include)
+    try:
+        with read_only(found.objects, snapshot.commit) as store:
+            source = source_at(Objects(store), snapshot.commit, path)
+            return travelling_of(source, snapshot.commit, None, None, selection, None, embed=True)
+    except CommitNotFound:
+        return None
 
 
 def travelling_of(

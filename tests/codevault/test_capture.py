@@ -16,7 +16,7 @@ import codevault
 from codevault.errors import CaptureError, FetchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 OBS = torch.linspace(-1, 1, 12).reshape(3, 4)
@@ -236,21 +236,39 @@ def test_class_from_standard_input_is_refused(project: Any, tmp_path: Path) -> N
     assert not (tmp_path / "best.mpt").exists()
 
 
-def test_wrappers_are_looked_through(walker: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def group() -> Iterator[None]:
+    """A process group of one."""
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def test_wrappers_are_looked_through(group: None, walker: Any, tmp_path: Path) -> None:
     policy = walker.net.Walker()
-    compiled = torch.compile(policy, backend="eager")
-    save(tmp_path, compiled)
-    assert type(codevault.load_policy(tmp_path / "best.mpt")).__name__ == "Walker"
-    save(tmp_path, torch.nn.DataParallel(policy))
-    assert torch.equal(codevault.load_policy(tmp_path / "best.mpt")(OBS), policy(OBS))
+    for wrapped in (
+        torch.compile(policy, backend="eager"),
+        torch.nn.DataParallel(policy),
+        torch.nn.parallel.DistributedDataParallel(policy),
+        torch.compile(torch.nn.parallel.DistributedDataParallel(policy), backend="eager"),
+    ):
+        save(tmp_path, wrapped)
+        old = codevault.load_policy(tmp_path / "best.mpt")
+        assert type(old).__name__ == "Walker"
+        assert torch.equal(old(OBS), policy(OBS))
 
 
-def test_sharded_policy_is_refused(walker: Any, tmp_path: Path) -> None:
-    class FullyShardedDataParallel(torch.nn.Module):
-        """Stands for torch's class, which needs a process group: only the name is looked at."""
+def test_sharded_policy_is_refused(group: None, walker: Any, tmp_path: Path) -> None:
+    from torch.distributed import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
 
+    policy = walker.net.Walker()
+    fully_shard(policy.body, mesh=init_device_mesh("cpu", (1,)))
     with pytest.raises(CaptureError, match="FSDP"):
-        save(tmp_path, FullyShardedDataParallel())
+        save(tmp_path, policy)
+    assert not (tmp_path / "best.mpt").exists()
 
 
 @pytest.mark.parametrize("rehearse", [False, True])
@@ -321,3 +339,31 @@ def test_installed_distribution_names_its_repository(project: Any, tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[:2] == [str(project.top), commit]
     assert "src" in done.stdout
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_policy_of_a_splint_from_a_local_clone_travels_with_its_code(
+    gone: bool, walker: Any, tmp_path: Path
+) -> None:
+    splint = codevault.load_code(walker.top, walker.head)
+    policy = splint.load_symbol("walker.net:Walker")()
+    if gone:
+        walker.top.rename(tmp_path / "moved-away")
+    manifest = save(tmp_path, policy)
+    assert manifest.repo is None
+    assert manifest.commit == (None if gone else walker.head)
+    if not gone:
+        walker.top.rename(tmp_path / "moved-away")
+    again = codevault.load_policy(tmp_path / "best.mpt", cache=tmp_path / "empty")
+    assert torch.equal(again(OBS), policy(OBS))
+    assert manifest.digest == splint.snapshot.digest
+
+
+def test_overlay_of_a_splint_is_kept_when_its_policy_is_saved(walker: Any, tmp_path: Path) -> None:
+    overlay = {"src/walker/scale.py": "SCALE = 7.0\n"}
+    splint = codevault.load_code(walker.top, walker.head, overlay=overlay)
+    policy = splint.load_symbol("walker.net:Walker")()
+    save(tmp_path, policy)
+    again = codevault.load_policy(tmp_path / "best.mpt", cache=tmp_path / "empty")
+    assert torch.equal(again(OBS), policy(OBS))
+    assert splint.import_module("walker.scale").SCALE == 7.0
