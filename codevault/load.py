@@ -8,29 +8,22 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from codevault import architecture as arch
-from codevault import packages, trust, userdir
+from codevault import packages, userdir
 from codevault.build import Code, CurrentCode, build, environment, explained
 from codevault.checkpoint import PROBE, Checkpoint, open_checkpoint, read_member
 from codevault.errors import CodeError, CodevaultError, PackagesWarning, ProbeWarning
 from codevault.provenances import Provenance, remember
 from codevault.rng import kept_rng
 from codevault.splint import Splint, mount
+from codevault.trust import Allowed, allow
 from codevault.uri import fetched
-from codevault.vault import (
-    CachePath,
-    held,
-    opened,
-    prove,
-    snapshot_of,
-    translated,
-    wanted_of,
-    warm,
-)
+from codevault.vault import CachePath, had, opened, translated, warm
 from codevault_cache import Cache, Wanted, overlay_of
 from codevault_cache.errors import CacheError, CorruptEntry
 
 if TYPE_CHECKING:
     from codevault.manifest import Manifest
+    from codevault.probe import Replay
 
 Trust = Sequence[str] | None
 Overlay = Mapping[str, str | bytes] | str | os.PathLike[str] | None
@@ -72,41 +65,22 @@ def load_policy(
         StateDictError: The weights do not fit.
         ProbeError: The policy does not give the recorded outputs.
     """
-    from codevault import weights
-    from codevault.probe import check, from_bytes
-
+    where = os.fspath(uri)
     vault = opened(cache)
     checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
-    manifest = checkpoint.manifest
-    chosen, allowed = _code(checkpoint, code, trust, vault)
-    findings = _check_packages(manifest)
-    weights.verify_digest_once(checkpoint, userdir.state_folder("verified") or "")
+    allowed = _allowed(checkpoint.manifest, code, trust)
+    findings = _packages(checkpoint.manifest)
+    chosen = _code(checkpoint, code, allowed, vault)
     description = arch.read(checkpoint)
-    with kept_rng(), explained(manifest):
-        known = environment(manifest.env, chosen) if env is None else env
-        policy = build(description, chosen, known)
-        hint = "" if isinstance(chosen, Splint) else "codevault.load_policy(uri)  # its own code"
-        weights.assign(policy, weights.map_weights(checkpoint), where=os.fspath(uri), hint=hint)
-        replay = None
-        if probe and manifest.probe is not None:
-            replay = check(policy, from_bytes(read_member(checkpoint, PROBE)), os.fspath(uri))
-    if probe and manifest.probe is None:
-        warnings.warn(f"{uri} has no probe: nothing shows that it behaves", ProbeWarning, 2)
-    splint = chosen if isinstance(chosen, Splint) else None
+    with kept_rng(), explained(checkpoint.manifest):
+        policy = build(description, chosen, _environment(env, checkpoint.manifest, chosen))
+        _assign_weights(policy, checkpoint, chosen, where)
+        replay = _replay_probe(policy, checkpoint, where) if probe else None
     policy = policy.to(device) if hasattr(policy, "to") else policy
-    remember(
-        policy,
-        Provenance(
-            os.fspath(uri),
-            checkpoint.path,
-            manifest,
-            description,
-            splint,
-            allowed,
-            replay,
-            findings,
-        ),
-    )
+    splint = chosen if isinstance(chosen, Splint) else None
+    why = "given by the caller" if allowed is None else allowed.reason
+    origin = (where, checkpoint.path, checkpoint.manifest, description, splint, why)
+    remember(policy, Provenance(*origin, replay, findings))
     return policy
 
 
@@ -150,41 +124,62 @@ def load_code(
         )
     except CacheError as error:
         raise translated(error) from error
-    return _mounted(wanted, vault)
+    return mount(warm([wanted], vault)[0], vault)
 
 
-def _code(
-    checkpoint: Checkpoint, code: str | Splint, grants: Trust, vault: Cache
-) -> tuple[Code, str]:
-    """The version of the code to build with, and why it may run."""
+def _allowed(manifest: Manifest, code: str | Splint, grants: Trust) -> Allowed | None:
+    """Why a checkpoint's code may run; None where the caller brought the code."""
     if isinstance(code, Splint):
-        return code, "given by the caller"
-    allowed = trust.allow(checkpoint.manifest, grants)
-    if code == "current":
-        whole = allowed.scope == "checkpoint"
-        return CurrentCode(checkpoint.manifest.modules, whole), allowed.reason
-    if code != "pinned":
+        return None
+    if code not in ("pinned", "current"):
         raise CodevaultError(
             f"code={code!r} is unknown", "", 'code="pinned", code="current", or a Splint'
         )
-    prove(checkpoint.manifest, allowed, vault)
-    known = held(snapshot_of(checkpoint.manifest), vault)
-    if known is not None:
-        try:
-            return mount(known, vault), allowed.reason
-        except CodeError as error:
-            if not isinstance(error.__cause__, CorruptEntry):
-                raise
-    return _mounted(wanted_of(checkpoint, allowed), vault), allowed.reason
+    return allow(manifest, grants)
 
 
-def _mounted(wanted: Wanted, vault: Cache) -> Splint:
-    (snapshot,) = warm([wanted], vault)
-    return mount(snapshot, vault)
-
-
-def _check_packages(manifest: Manifest) -> tuple[str, ...]:
+def _packages(manifest: Manifest) -> tuple[str, ...]:
+    """Warns of recorded packages that are missing here, before any old code runs."""
     findings = packages.findings(manifest.packages)
     if findings:
         warnings.warn("; ".join(findings), PackagesWarning, 3)
     return findings
+
+
+def _code(
+    checkpoint: Checkpoint, code: str | Splint, allowed: Allowed | None, vault: Cache
+) -> Code:
+    """The version of the code to build with: in the cache, and mounted."""
+    if isinstance(code, Splint) or allowed is None:
+        assert isinstance(code, Splint)
+        return code
+    if code == "current":
+        return CurrentCode(checkpoint.manifest.modules, allowed.scope == "checkpoint")
+    try:
+        return mount(had(checkpoint, allowed, vault)[0], vault)
+    except CodeError as error:
+        if not isinstance(error.__cause__, CorruptEntry):
+            raise
+    # The damaged entry has been set aside: now it is fetched again.
+    return mount(had(checkpoint, allowed, vault)[0], vault)
+
+
+def _environment(env: Any, manifest: Manifest, chosen: Code) -> Any:
+    return environment(manifest.env, chosen) if env is None else env
+
+
+def _assign_weights(policy: Any, checkpoint: Checkpoint, chosen: Code, where: str) -> None:
+    from codevault import weights
+
+    weights.verify_digest_once(checkpoint, userdir.state_folder("verified") or "")
+    hint = "" if isinstance(chosen, Splint) else "codevault.load_policy(uri)  # its own code"
+    weights.assign(policy, weights.map_weights(checkpoint), where=where, hint=hint)
+
+
+def _replay_probe(policy: Any, checkpoint: Checkpoint, where: str) -> Replay | None:
+    from codevault.probe import check, from_bytes
+
+    if checkpoint.manifest.probe is None:
+        warnings.warn(f"{where} has no probe: nothing shows that it behaves", ProbeWarning, 3)
+        return None
+    return check(policy, from_bytes(read_member(checkpoint, PROBE)), where)

@@ -72,6 +72,24 @@ def prove(manifest: Manifest, allowed: Allowed, cache: Cache) -> None:
     )
 
 
+def had(checkpoint: Checkpoint, allowed: Allowed, cache: Cache) -> tuple[Snapshot, bool]:
+    """Has a checkpoint's code in the cache.
+
+    Returns:
+        Its snapshot, and whether it was there already.
+
+    Raises:
+        RefusedError: The grant does not cover the commit.
+        FetchError: No origin gave the code.
+        CodeError: What it gave is refused, or is not what was recorded.
+    """
+    prove(checkpoint.manifest, allowed, cache)
+    known = held(snapshot_of(checkpoint.manifest), cache)
+    if known is not None:
+        return known, True
+    return warm([wanted_of(checkpoint, allowed)], cache)[0], False
+
+
 def wanted_of(checkpoint: Checkpoint, allowed: Allowed) -> Wanted:
     """What a cache needs to know to get a checkpoint's code.
 

@@ -8,13 +8,12 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from codevault import trust as trusted
 from codevault.checkpoint import open_checkpoint
 from codevault.errors import CodevaultError
 from codevault.splint import compile_code
-from codevault.trust import grant
+from codevault.trust import allow, grant
 from codevault.uri import fetched
-from codevault.vault import CachePath, held, opened, prove, snapshot_of, wanted_of, warm
+from codevault.vault import CachePath, had, opened, warm
 from codevault_cache import Cache, Snapshot, Wanted
 
 Trust = Sequence[str] | None
@@ -101,12 +100,8 @@ def _snapshot(uri: str, trust: Trust, vault: Cache) -> tuple[Snapshot, str]:
         known = vault.find(wanted)
         return (known, "hit") if known is not None else (warm([wanted], vault)[0], "fetched")
     checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
-    allowed = trusted.allow(checkpoint.manifest, trust)
-    prove(checkpoint.manifest, allowed, vault)
-    known = held(snapshot_of(checkpoint.manifest), vault)
-    if known is not None:
-        return known, "hit"
-    return warm([wanted_of(checkpoint, allowed)], vault)[0], "fetched"
+    snapshot, hit = had(checkpoint, allow(checkpoint.manifest, trust), vault)
+    return snapshot, "hit" if hit else "fetched"
 
 
 def _commit(uri: str) -> tuple[str, str] | None:

@@ -59,6 +59,10 @@ def load(path: Path, **more: Any) -> Any:
     return codevault.load_policy(path / "best.mpt", **more)
 
 
+EDITED = pytest.mark.filterwarnings("ignore:walker.net was edited:codevault.CodeChangedWarning")
+
+
+@EDITED
 def test_nothing_of_a_foreign_checkpoint_runs_without_a_grant(
     walker: Any, foreign: Any, tmp_path: Path
 ) -> None:
@@ -114,6 +118,7 @@ def test_objects_that_travel_need_a_grant_for_the_checkpoint(
     load(tmp_path, trust=[f"sha256:{manifest.checkpoint_digest}"])
 
 
+@EDITED
 def test_code_in_the_file_is_not_taken_on_a_repository_grant(
     walker: Any, foreign: Any, tmp_path: Path
 ) -> None:
