@@ -124,7 +124,7 @@ def load_code(
         )
     except CacheError as error:
         raise translated(error) from error
-    return mount(warm([wanted], vault)[0], vault)
+    return mount(warm([wanted], vault)[0], vault, wanted.overlay)
 
 
 def _allowed(manifest: Manifest, code: str | Splint, grants: Trust) -> Allowed | None:
@@ -172,7 +172,11 @@ def _assign_weights(policy: Any, checkpoint: Checkpoint, chosen: Code, where: st
     from codevault import weights
 
     weights.verify_digest_once(checkpoint, userdir.state_folder("verified") or "")
-    hint = "" if isinstance(chosen, Splint) else "codevault.load_policy(uri)  # its own code"
+    hint = (
+        "save it with a class_path that leaves the policy as it was when its weights were taken"
+        if isinstance(chosen, Splint)
+        else "codevault.load_policy(uri)  # its own code"
+    )
     weights.assign(policy, weights.map_weights(checkpoint), where=where, hint=hint)
 
 

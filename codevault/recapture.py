@@ -33,20 +33,22 @@ def code_of(policy: Any, target: Any) -> Code:
     if known is not None and known.splint is not None and known.splint.name == splint.name:
         return _again(known, splint)
     snapshot = splint.snapshot
-    if snapshot.repo is None or snapshot.commit is None or snapshot.overlay is not None:
+    overlay = splint.overlay
+    if snapshot.repo is None or snapshot.commit is None:
         return _whole(splint)
-    pack = None
+    if snapshot.overlay is not None and overlay is None:
+        return _whole(splint)
+    # A path means nothing elsewhere: then the commit's objects travel with the overlay's.
     local = os.path.isabs(snapshot.repo)
-    if local:  # a path means nothing elsewhere: the commit's objects travel
-        pack = pack_of_commit(snapshot.repo, snapshot)
-        if pack is None:
-            return _whole(splint)
+    pack = pack_of_commit(snapshot.repo, snapshot, overlay) if local else _pack(overlay)
+    if local and pack is None:
+        return _whole(splint)
     return Code(
         snapshot=snapshot,
         repo=None if local else snapshot.repo,
         base=None if local else snapshot.commit,
         tree=None,
-        overlay=(),
+        overlay=() if overlay is None else tuple(overlay_entries(overlay)),
         pack=pack,
         diff=None,
         modules=tuple(sorted(splint.modules)),
@@ -71,7 +73,6 @@ def embedded(
         modules: Own modules that are used.
         renamed: Loaded names to names in the snapshot.
     """
-    from codevault_cache.gitobjects import write_pack
     from codevault_cache.limits import OBJECTS_BYTES
     from codevault_cache.pack import digest_of
 
@@ -92,18 +93,25 @@ def embedded(
         overlay=overlay.digest,
         digest=digest_of({path: (0o100644, content) for path, content in files.items()}),
     )
-    contents = sorted(set(files.values()))
     return Code(
         snapshot=snapshot,
         repo=None,
         base=None,
         tree=None,
         overlay=tuple(overlay_entries(overlay)),
-        pack=write_pack([("blob", content) for content in contents]),
+        pack=_pack(overlay),
         diff=None,
         modules=tuple(modules),
         renamed=renamed,
     )
+
+
+def _pack(overlay: Overlay | None) -> bytes | None:
+    """The contents of an overlay as git objects."""
+    from codevault_cache.gitobjects import write_pack
+
+    contents = {value[1] for value in overlay.files.values() if value} if overlay else set()
+    return write_pack([("blob", content) for content in sorted(contents)]) if contents else None
 
 
 def _again(known: Provenance, splint: Splint) -> Code:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import ModuleType
 
-    from codevault_cache import Cache, Snapshot
+    from codevault_cache import Cache, Overlay, Snapshot
     from codevault_importhook import ModuleSource, Mount
 
 
@@ -27,11 +27,13 @@ class Splint:
     Attributes:
         name: The import name, `_splint_<commit12>_<spec12>`: the same in every process.
         snapshot: What decides which code this is.
+        overlay: Files that the caller laid over it, as far as they are known.
     """
 
     name: str
     snapshot: Snapshot
     _mount: Mount
+    overlay: Overlay | None = None
 
     def import_module(self, module: str) -> ModuleType:
         """Imports a module by its original name.
@@ -128,7 +130,7 @@ class Splint:
 _mounted: dict[str, Splint] = {}
 
 
-def mount(snapshot: Snapshot, cache: Cache) -> Splint:
+def mount(snapshot: Snapshot, cache: Cache, overlay: Overlay | None = None) -> Splint:
     """Mounts a snapshot that the cache holds; the same one twice is the same splint.
 
     Raises:
@@ -143,7 +145,10 @@ def mount(snapshot: Snapshot, cache: Cache) -> Splint:
             f"{snapshot.name} cannot be mounted", str(error), "codevault cache verify"
         ) from error
     mounts.remember(snapshot, cache.roots)
-    return _mounted.setdefault(snapshot.name, Splint(snapshot.name, snapshot, mounted))
+    known = _mounted.get(snapshot.name)
+    if known is None or (known.overlay is None and overlay is not None):
+        known = _mounted[snapshot.name] = Splint(snapshot.name, snapshot, mounted, overlay)
+    return known
 
 
 def mounted_as(name: str) -> Splint | None:

@@ -41,12 +41,13 @@ def _blobs(source: GitSource, selection: Selection) -> Iterator[tuple[str, Item]
             yield path, item
 
 
-def pack_of_commit(path: str, snapshot: Snapshot) -> bytes | None:
+def pack_of_commit(path: str, snapshot: Snapshot, overlay: Overlay | None) -> bytes | None:
     """Pack all wanted objects of a snapshot's commit, read from a local repository.
 
     Args:
         path: The repository, of any local form.
         snapshot: Which commit, and which of its files.
+        overlay: What is laid over it: its contents are packed as well.
 
     Returns:
         A git pack of whole objects, or None where the repository or the commit is gone.
@@ -65,7 +66,9 @@ def pack_of_commit(path: str, snapshot: Snapshot) -> bytes | None:
     try:
         with read_only(found.objects, snapshot.commit) as store:
             source = source_at(Objects(store), snapshot.commit, path)
-            return travelling_of(source, snapshot.commit, None, None, selection, None, embed=True)
+            return travelling_of(
+                source, snapshot.commit, None, None, selection, overlay, embed=True
+            )
     except CommitNotFound:
         return None
 

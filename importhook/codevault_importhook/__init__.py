@@ -3,26 +3,32 @@
     mount(name, source, roots=[...], shared=[...])  makes a tree importable
     Mount                                           tells own, shared and third-party names apart
     resolving(mount)                                strings name its modules
+    deciding(frame)                                 the mount that a call from a frame is made for
+    stand_in(name, make)                            what old code gets for a name of a library
     unload(mount)                                   takes its modules out again
 
-Read in this order: naming, source, search, rewrite, codepack, mount, finder, loader, dynamic.
+Read in this order: naming, source, search, rewrite, codepack, mount, specs, finder, loader,
+stand_ins, modules_view, dynamic, entries, install, unload.
 """
 
-from codevault_importhook.dynamic import resolving
+from codevault_importhook.dynamic import deciding, resolving
 from codevault_importhook.install import mount
 from codevault_importhook.mount import Mount
 from codevault_importhook.naming import is_splint, make, split, strip
 from codevault_importhook.source import ModuleSource
+from codevault_importhook.stand_ins import stand_in
 from codevault_importhook.unload import unload
 
 __all__ = [
     "ModuleSource",
     "Mount",
+    "deciding",
     "is_splint",
     "make",
     "mount",
     "resolving",
     "split",
+    "stand_in",
     "strip",
     "unload",
 ]

@@ -67,7 +67,7 @@ def deciding(frame: FrameType | None) -> Mount | None:
                     raise ModuleNotFoundError(f"{splint} is not mounted", name=splint)
                 return mount
             if _is_application(frame, module):
-                return None
+                return registry.holding(frame.f_code.co_filename)
         frame = frame.f_back
     return None
 
@@ -89,10 +89,12 @@ def _follow(name: object, frame: FrameType) -> Mount | None:
 
 
 def _gcd_import(name: str, package: str | None = None, level: int = 0) -> ModuleType:
-    mount = _follow(package if level else name, _getframe(1))
+    asked = package if level else name
+    if type(asked) is not str or asked.partition(".")[0] not in registry.own_names:
+        return _real_gcd_import(name, package, level)  # type: ignore[no-any-return]
+    mount = _follow(asked, _getframe(1))
     if mount is None:
-        module: ModuleType = _real_gcd_import(name, package, level)
-        return module
+        return _real_gcd_import(name, package, level)  # type: ignore[no-any-return]
     with mount.original_names():
         if level:
             return _real_gcd_import(name, mount.inside(str(package)), level)  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sys import _getframe
 from typing import TYPE_CHECKING
 
-from codevault_importhook import dynamic, registry
+from codevault_importhook import dynamic, registry, specs
 from codevault_importhook.naming import PREFIX
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class TreeEntry:
         if mount is None or mount.find(leaf, [self.path]) is None:
             return None
         if not asking.f_code.co_filename.startswith("<frozen importlib"):
-            return mount.finder_spec(mount.name_at(self.path, leaf), [self.path])
+            return specs.find(mount, mount.name_at(self.path, leaf), [self.path])
         if decides is None:
             return None  # the host does not import from trees
         folder = mount.folder(self.path) or "."

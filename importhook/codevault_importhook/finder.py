@@ -5,7 +5,7 @@ from __future__ import annotations
 from sys import _getframe
 from typing import TYPE_CHECKING
 
-from codevault_importhook import dynamic, registry
+from codevault_importhook import dynamic, registry, specs
 from codevault_importhook.naming import PREFIX
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class SplintFinder:
         mount = registry.get(fullname)
         if mount is None:
             return None
-        spec = mount.finder_spec(fullname, path)
+        spec = specs.find(mount, fullname, path)
         if spec is None:
             callers = set(_import_system(_getframe(1)))
             if "_find_and_load_unlocked" in callers:  # else it is a question, answered with None

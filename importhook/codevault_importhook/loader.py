@@ -8,7 +8,6 @@ from importlib._abc import Loader
 from typing import TYPE_CHECKING
 
 from codevault_importhook import stand_ins
-from codevault_importhook.naming import WIDTH
 from codevault_importhook.rewrite import STAND_INS
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class SplintLoader(Loader):
             OSError: The path is not in this snapshot.
         """
         inner = self._mount.inner(path)
-        if inner is None or inner not in self._mount.source.paths:
+        if inner is None:
             raise FileNotFoundError(f"{path} is not in {self._mount.name}")
         return self._mount.source.read(inner)
 
@@ -112,21 +111,3 @@ class _Located:
 
     def __init__(self, path: str) -> None:
         self.path = path
-
-
-class AliasLoader(Loader):
-    """Puts the host's own module under the splint's name, for shared names and third party.
-
-    The host's module is never returned from `create_module`: the import system would write the
-    prefixed spec into it.
-    """
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """None: a throw-away module that `exec_module` replaces."""
-        return None
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Imports the host's module, past the seam in `dynamic`, and puts it in place."""
-        original = module.__name__[WIDTH + 1 :]
-        __import__(original)
-        sys.modules[module.__name__] = sys.modules[original]

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import importlib.util
 import sys
 import threading
-from importlib._bootstrap_external import _NamespacePath  # type: ignore[attr-defined]
-from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from typing import TYPE_CHECKING, Any
 
 from codevault_importhook import codepack, origin, stand_ins
-from codevault_importhook.loader import AliasLoader, SplintLoader
+from codevault_importhook.loader import SplintLoader
 from codevault_importhook.naming import WIDTH
 from codevault_importhook.rewrite import STAND_INS, Rules, compile_module
 from codevault_importhook.search import Folders, Found
@@ -113,9 +110,10 @@ class Mount:
         return self._folders.of(location)
 
     def inner(self, location: str) -> str | None:
-        """The tree path of a laid-out file; None if it lies elsewhere."""
+        """The tree path of a laid-out file; None for every other file."""
         top = self.source.location("").rstrip("/") + "/"
-        return location[len(top) :] if location.startswith(top) else None
+        path = location[len(top) :]
+        return path if location.startswith(top) and path in self.source.paths else None
 
     def find(self, leaf: str, path: Sequence[str]) -> Found | None:
         """The module `leaf` on `path`; entries outside the tree are not looked at."""
@@ -134,45 +132,8 @@ class Mount:
         inner = folder[len(max(around, key=len, default="")) :].strip("/")
         return ".".join([self.name, *inner.split("/"), leaf] if inner else [self.name, leaf])
 
-    # -- specs --------------------------------------------------------------------------------
-
-    def finder_spec(self, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
-        """The spec of the splint or of a module below it; None if there is none."""
-        original = fullname[WIDTH + 1 :]
-        if not original:
-            spec = ModuleSpec(fullname, self.loader, is_package=True)
-            spec.submodule_search_locations = self._locations()
-            return spec
-        if self.is_host(original):
-            return _host_spec(fullname, original)
-        found = self.find(original.rpartition(".")[2], self._locations() if path is None else path)
-        if found is None:
-            return None
-        if found.path is None:
-            spec = ModuleSpec(fullname, None, is_package=True)
-            portions = [self.source.location(folder) for folder in found.portions]
-            # The import system's own class: NamespaceLoader and importlib.resources want it.
-            spec.submodule_search_locations = _NamespacePath(fullname, portions, self.finder_spec)
-            return spec
-        if found.is_extension:
-            location = self.source.location(found.path)
-            return importlib.util.spec_from_file_location(
-                fullname, location, loader=ExtensionFileLoader(fullname, location)
-            )
-        return self.spec(fullname, found.path)
-
-    def spec(self, fullname: str, path: str, locations: list[str] | None = None) -> ModuleSpec:
-        """The spec of the source file at a tree path."""
-        location = self.source.location(path)
-        spec = _SourceSpec(fullname, self.loader, origin=location, loader_state=path)
-        spec.has_location = True
-        if path.endswith("/__init__.py"):
-            spec.submodule_search_locations = [location[: -len("/__init__.py")]]
-        if locations is not None:
-            spec.submodule_search_locations = locations
-        return spec
-
-    def _locations(self) -> list[str]:
+    def locations(self) -> list[str]:
+        """The roots as real folders: the splint's `__path__`."""
         return [self.source.location(root) for root in self.roots]
 
     # -- names as the old code knows them -----------------------------------------------------
@@ -237,29 +198,3 @@ class Mount:
 def normal_roots(roots: Sequence[str]) -> tuple[str, ...]:
     """Roots in one spelling: no slash at the end, and "" for the top."""
     return tuple("" if root in ("", ".") else root.strip("/") for root in roots)
-
-
-class _SourceSpec(ModuleSpec):
-    """The spec of a file that has no bytecode file beside it."""
-
-    cached = None
-
-
-def _host_spec(fullname: str, original: str) -> ModuleSpec | None:
-    module = sys.modules.get(original)
-    if module is not None:
-        locations = getattr(module, "__path__", None)
-    else:
-        try:
-            spec = importlib.util.find_spec(original)
-        except ModuleNotFoundError as error:  # of a parent
-            if not f"{original}.".startswith(f"{error.name}."):
-                raise
-            spec = None
-        if spec is None:
-            return None
-        locations = spec.submodule_search_locations
-    alias = ModuleSpec(fullname, AliasLoader(), origin="host", is_package=locations is not None)
-    if locations is not None:
-        alias.submodule_search_locations = list(locations)
-    return alias

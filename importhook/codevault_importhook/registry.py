@@ -43,6 +43,11 @@ def mounts() -> tuple[Mount, ...]:
     return tuple(_mounts.values())
 
 
+def holding(filename: str) -> Mount | None:
+    """The mount in whose tree a file lies: old code that was loaded by its path has any name."""
+    return next((mount for mount in mounts() if mount.inner(filename) is not None), None)
+
+
 def is_own(module: str) -> bool:
     """Whether some mounted snapshot has a module of this name of its own."""
     return module.partition(".")[0] in own_names and any(

@@ -64,7 +64,7 @@ def rewrite(tree: ast.AST, rules: Rules, prefix: str) -> None:
     wrapped: list[tuple[ast.Call, str]] = []
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.Call) and node.args:
+        if isinstance(node, ast.Call) and node.args and not isinstance(node.args[0], ast.Starred):
             name = known.builtin(node.func)
             if name is not None and name in _WRAPPED:
                 wrapped.append((node, name))

@@ -17,7 +17,7 @@ class ModuleSource(Protocol):
 
     @property
     def paths(self) -> Collection[str]:
-        """All files of the tree."""
+        """All files of the tree; asking whether one is `in` must be quick."""
 
     def read(self, path: str) -> bytes:
         """The verified bytes of one file."""

@@ -6,28 +6,30 @@ and ends in `importlib.import_module` is followed by `dynamic`, whoever calls it
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
+import copy
 import functools
+import importlib.machinery
 import importlib.util
 import io
-import sys
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+import os
 from sys import _getframe
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from codevault_importhook import specs
+from codevault_importhook.modules_view import Modules
 from codevault_importhook.naming import PREFIX, WIDTH
 from codevault_importhook.rewrite import STAND_INS, attribute, rewrite
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from codevault_importhook.mount import Mount
 
-_FUTURES: Final = functools.reduce(
-    lambda flags, name: flags | getattr(__import__("__future__"), name).compiler_flag,
-    __import__("__future__").all_feature_names,
-    0,
-)
+_FUTURES: Final = sum(getattr(__future__, f).compiler_flag for f in __future__.all_feature_names)
 
 
 def module(mount: Mount) -> ModuleType:
@@ -58,6 +60,8 @@ def _tree(mount: Mount, source: Any, mode: str) -> Any:
                 source = ast.parse(text.lstrip(" \t") if mode == "eval" else source, mode=mode)
             except (SyntaxError, ValueError):
                 return source  # the builtin says what is wrong
+    elif isinstance(source, ast.AST):
+        source = copy.deepcopy(source)
     if isinstance(source, ast.AST):
         rewrite(source, mount.rules, mount.name)
     return source
@@ -96,50 +100,6 @@ def _compile(mount: Mount) -> Callable[..., Any]:
 
 
 # -- modules by name ----------------------------------------------------------------------------
-
-
-class Modules(MutableMapping[str, ModuleType]):
-    """`sys.modules` as the old code knows it: its own names mean its own modules."""
-
-    def __init__(self, mount: Mount) -> None:
-        self._mount = mount
-
-    def _key(self, key: str, value: object = None) -> str:
-        inner = f"{self._mount.name}.{key}"
-        if self._mount.inside(key) == inner or inner in sys.modules:
-            return inner
-        return inner if getattr(value, "__name__", None) == inner else key
-
-    def __getitem__(self, key: str) -> ModuleType:
-        try:
-            return sys.modules[self._key(key)]
-        except KeyError:
-            raise KeyError(key) from None
-
-    def __setitem__(self, key: str, value: ModuleType) -> None:
-        sys.modules[self._key(key, value)] = value
-
-    def __delitem__(self, key: str) -> None:
-        try:
-            del sys.modules[self._key(key)]
-        except KeyError:
-            raise KeyError(key) from None
-
-    def __iter__(self) -> Iterator[str]:
-        start = f"{self._mount.name}."
-        for name in list(sys.modules):
-            if name.startswith(start):
-                if name != start + STAND_INS:
-                    yield name[len(start) :]
-            elif name + "." != start and self._key(name) == name:
-                yield name
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def copy(self) -> dict[str, ModuleType]:
-        """As `dict.copy`."""
-        return dict(self)
 
 
 def _by_name(path: str, *parameters: str) -> Callable[[Mount], Callable[..., Any]]:
@@ -183,12 +143,40 @@ def _spec_from_file_location(mount: Mount) -> Callable[..., Any]:
     @functools.wraps(real)
     def spec_from_file_location(name: str, location: Any = None, **options: Any) -> Any:
         path = None if location is None or options.get("loader") else mount.inner(str(location))
-        if path is None or path not in mount.source.paths or not path.endswith(".py"):
+        if path is None or not path.endswith(".py"):
             return real(name, location, **options)
         full = name if name.startswith(PREFIX) else f"{mount.name}.{name}"
-        return mount.spec(full, path, options.get("submodule_search_locations"))
+        return specs.of_file(mount, full, path, options.get("submodule_search_locations"))
 
     return spec_from_file_location
+
+
+def _source_file_loader(mount: Mount) -> type:
+    class SourceFileLoader(importlib.machinery.SourceFileLoader):
+        __doc__ = importlib.machinery.SourceFileLoader.__doc__
+        __module__ = "importlib.machinery"
+
+        def get_code(self, fullname: str) -> CodeType | None:
+            path = mount.inner(self.path)
+            return super().get_code(fullname) if path is None else mount.code(path)
+
+    return SourceFileLoader
+
+
+def _run_path(mount: Mount) -> Callable[..., Any]:
+    import runpy
+
+    @functools.wraps(runpy.run_path)
+    def run_path(path_name: Any, init_globals: Any = None, run_name: Any = None) -> Any:
+        path = mount.inner(os.fspath(path_name))
+        if path is None:
+            return runpy.run_path(path_name, init_globals, run_name)
+        space = {**(init_globals or {}), "__name__": run_name or "<run_path>"}
+        space |= {"__file__": path_name, "__package__": "", "__spec__": None, "__loader__": None}
+        exec(mount.code(path), space)  # noqa: S102
+        return space
+
+    return run_path
 
 
 # -- pickles ------------------------------------------------------------------------------------
@@ -225,11 +213,22 @@ def _loads(mount: Mount) -> Callable[..., Any]:
     return loads
 
 
+def stand_in(name: str, make: Callable[[Mount], object]) -> None:
+    """Lets something stand in for a name in the old code of all mounts made from now on.
+
+    Args:
+        name: A dotted name as old code reads it after an import, such as `torch.load`.
+        make: Gives, for a mount, what its code gets; called when first used.
+    """
+    table[name] = make
+
+
 table: Final[dict[str, Callable[[Mount], object]]] = {
     "builtins.__import__": lambda mount: mount.import_,
     "builtins.compile": _compile,
     "builtins.eval": lambda mount: _code(mount, "eval"),
     "builtins.exec": lambda mount: _code(mount, "exec"),
+    "importlib.machinery.SourceFileLoader": _source_file_loader,
     "importlib.util.find_spec": _by_name("importlib.util.find_spec", "name", "package"),
     "importlib.util.spec_from_file_location": _spec_from_file_location,
     "pickle.Unpickler": _unpickler,
@@ -239,6 +238,7 @@ table: Final[dict[str, Callable[[Mount], object]]] = {
     "pkgutil.get_data": _by_name("pkgutil.get_data", "package"),
     "pkgutil.walk_packages": _walk_packages,
     "runpy.run_module": _by_name("runpy.run_module", "mod_name"),
+    "runpy.run_path": _run_path,
     "sys.modules": Modules,
 }
-"""Dotted name → what makes its stand-in for a mount. Add to it before the first mount."""
+"""Dotted name → what makes its stand-in for a mount."""

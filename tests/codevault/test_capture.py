@@ -237,11 +237,12 @@ def test_class_from_standard_input_is_refused(project: Any, tmp_path: Path) -> N
 
 
 @pytest.fixture
-def group() -> Iterator[None]:
+def group(tmp_path: Path) -> Iterator[None]:
     """A process group of one."""
     import torch.distributed as dist
 
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    store = f"file://{tmp_path}/process-group"
+    dist.init_process_group("gloo", init_method=store, rank=0, world_size=1)
     yield
     dist.destroy_process_group()
 
@@ -261,7 +262,7 @@ def test_wrappers_are_looked_through(group: None, walker: Any, tmp_path: Path) -
 
 
 def test_sharded_policy_is_refused(group: None, walker: Any, tmp_path: Path) -> None:
-    from torch.distributed import init_device_mesh
+    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     policy = walker.net.Walker()
@@ -363,7 +364,10 @@ def test_overlay_of_a_splint_is_kept_when_its_policy_is_saved(walker: Any, tmp_p
     overlay = {"src/walker/scale.py": "SCALE = 7.0\n"}
     splint = codevault.load_code(walker.top, walker.head, overlay=overlay)
     policy = splint.load_symbol("walker.net:Walker")()
-    save(tmp_path, policy)
+    manifest = save(tmp_path, policy)
+    assert manifest.commit == walker.head
+    assert [file.path for file in manifest.overlay.files] == list(overlay)
     again = codevault.load_policy(tmp_path / "best.mpt", cache=tmp_path / "empty")
     assert torch.equal(again(OBS), policy(OBS))
+    assert type(again) is type(policy)
     assert splint.import_module("walker.scale").SCALE == 7.0

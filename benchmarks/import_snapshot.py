@@ -1,0 +1,244 @@
+"""Import of a snapshot with a warm code pack, against plain import of the same files with `.pyc`.
+
+Fresh child processes, in random order, alternate between the arms; each reports the CPU time of its
+imports. A second plain arm is the control: if it differs from the first by more than 5 %, the
+machine is too noisy and no verdict is given.
+
+Run from the repository's root:
+
+    python -m benchmarks.import_snapshot [--modules 50 200 500] [--rounds 21]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE: Final = Path(__file__).resolve().parent.parent
+BUDGET: Final = 0.85
+NOISE: Final = 0.05
+NAME: Final = "_splint_0123456789ab_cdef01234567"
+ARMS: Final = ("plain", "control", "mounted")
+
+
+# -- the tree -------------------------------------------------------------------------------------
+
+
+def write_tree(top: Path, modules: int) -> None:
+    """A package of `modules` modules of 100 lines, and one of 2,000, importing earlier ones."""
+    choose = random.Random(0)
+    for sub in range(10):
+        (top / f"src/big/s{sub}").mkdir(parents=True, exist_ok=True)
+        (top / f"src/big/s{sub}/__init__.py").write_text("")
+    (top / "src/big/__init__.py").write_text("")
+    names = [f"big.s{i % 10}.m{i}" for i in range(modules)]
+    forms = (
+        "from {0} import C0 as D{1}",
+        "import {0}",
+        "import {0} as m{1}",
+        "from {2} import m{1}",
+    )
+    for i, name in enumerate(names):
+        lines = ["from __future__ import annotations", "import os, math, logging"]
+        for j in sorted(choose.sample(range(i), min(3, i))):
+            lines.append(choose.choice(forms).format(names[j], j, names[j].rpartition(".")[0]))
+        for k in range(143 if i == modules - 1 else 7):
+            lines += _block(i, k)
+        (top / "src" / (name.replace(".", "/") + ".py")).write_text("\n".join(lines) + "\n")
+    text = "\n".join(f"import {name}" for name in names)
+    uses = f"""
+def from_import():
+    from {names[0]} import C0
+def host_import():
+    from json import dumps
+"""
+    (top / "src/big/main.py").write_text(text + uses)
+
+
+def _block(i: int, k: int) -> list[str]:
+    return [
+        f"class C{k}:",
+        f"    '''Doc of class {k} in module {i}.'''",
+        f"    name: str = 'c{k}_{i}'",
+        "    def __init__(self, a: int, b: float = 0.5, *, c=None):",
+        "        self.a = a; self.b = b",
+        f"        self.c = c or {{'k{k}': {k}, 'v': [1, 2, {k * 7 + 1000}]}}",
+        "    def step(self, x, y):",
+        "        z = [q * self.a for q in x if q > y]",
+        f"        return sum(z) + len(z) * {k}.5",
+        f"def f{k}(x, n={k}):",
+        "    for j in range(n):",
+        "        x = x + j if j % 2 else x - j",
+        "    return x",
+        "",
+    ]
+
+
+class Folder:
+    """The smallest `ModuleSource`; only the code pack's bytes are read and verified."""
+
+    def __init__(self, top: str) -> None:
+        self._top = top
+        with open(f"{top}/listing.json", "rb") as file:
+            listing = json.loads(file.read())
+        self.digest: str = listing["digest"]
+        self.paths: frozenset[str] = frozenset(listing["paths"])
+
+    def read(self, path: str) -> bytes:
+        """Not verified: only the preparation reads sources."""
+        with open(f"{self._top}/{path}", "rb") as file:
+            return file.read()
+
+    def location(self, path: str) -> str:
+        """Where the file lies."""
+        return f"{self._top}/{path}" if path else self._top
+
+
+# -- one child process ----------------------------------------------------------------------------
+
+
+def child(top: str, arm: str) -> dict[str, float]:
+    """Imports all modules once, timed; the hook itself is loaded before, as torch would be."""
+    import importlib
+    import logging  # noqa: F401 - what the tree imports, and what both arms would load
+    import math  # noqa: F401
+
+    import codevault_importhook as hook
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    if arm == "mounted":
+        with open(f"{top}/pack", "rb") as file:
+            pack = file.read()
+        with open(f"{top}/pack.sha256") as digest:
+            if hashlib.sha256(pack).hexdigest() != digest.read():
+                raise ValueError("the code pack is damaged")
+        mount = hook.mount(NAME, Folder(top), roots=["src"])
+        mount.use(pack)
+        main = importlib.import_module(f"{NAME}.big.main")
+    else:
+        sys.path.insert(0, f"{top}/src")
+        main = importlib.import_module("big.main")
+    took = {
+        "cpu_ms": (time.process_time() - cpu) * 1e3,
+        "wall_ms": (time.perf_counter() - wall) * 1e3,
+    }
+    if arm == "control":
+        # "installed" stands for the host's own imports once the hook is in place.
+        took["host_import_ns"] = _each(main.host_import)
+        hook.mount(NAME, Folder(top), roots=["src"])
+        took["host_import_installed_ns"] = _each(main.host_import)
+    took["from_import_ns"] = _each(main.from_import)
+    return took
+
+
+def _each(function: Callable[[], object], calls: int = 20_000) -> float:
+    best = float("inf")
+    for _ in range(7):
+        start = time.perf_counter_ns()
+        for _ in range(calls):
+            function()
+        best = min(best, (time.perf_counter_ns() - start) / calls)
+    return best
+
+
+# -- the comparison -------------------------------------------------------------------------------
+
+
+def compare(modules: int, rounds: int) -> dict[str, Any]:
+    """Medians of all arms for a tree of `modules` modules, and their ratios to plain."""
+    # PYTHONDONTWRITEBYTECODE=1 alone would make the plain arm compile each time.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    with tempfile.TemporaryDirectory() as top:
+        write_tree(Path(top), modules)
+        _prepare(top)
+
+        def one(arm: str) -> dict[str, float]:
+            command = [sys.executable, "-c", _CHILD.format(here=str(HERE)), top, arm]
+            run = subprocess.run(
+                command, env=environment, check=True, capture_output=True, cwd=HERE
+            )
+            result: dict[str, float] = json.loads(run.stdout)
+            return result
+
+        for arm in ARMS:
+            one(arm)  # writes `.pyc` files and fills the page cache
+        results: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS}
+        for _ in range(rounds):
+            for arm in random.sample(ARMS, len(ARMS)):
+                results[arm].append(one(arm))
+    medians = {
+        arm: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        for arm, runs in results.items()
+    }
+    return {"modules": modules, "rounds": rounds, "medians": medians, **_verdict(medians)}
+
+
+def _verdict(medians: dict[str, dict[str, float]]) -> dict[str, Any]:
+    def ratio(arm: str, key: str) -> float:
+        return round(medians[arm][key] / medians["plain"][key], 3)
+
+    control = ratio("control", "cpu_ms")
+    host = medians["control"]
+    report: dict[str, Any] = {
+        "ratio": ratio("mounted", "cpu_ms"),
+        "control_ratio": control,
+        "from_import_ratio": ratio("mounted", "from_import_ns"),
+        "from_import_control_ratio": ratio("control", "from_import_ns"),
+        "host_import_ratio": round(host["host_import_installed_ns"] / host["host_import_ns"], 3),
+    }
+    if abs(control - 1) <= NOISE:
+        report["within_budget"] = report["ratio"] <= BUDGET
+    else:
+        report["no_verdict"] = f"the control is off: {control}"
+    return report
+
+
+def _prepare(top: str) -> None:
+    import codevault_importhook as hook
+
+    paths = [str(p.relative_to(top)) for p in Path(top).rglob("*.py")]
+    listing = hashlib.sha256("\n".join(sorted(paths)).encode()).hexdigest()
+    Path(top, "listing.json").write_text(json.dumps({"digest": listing, "paths": sorted(paths)}))
+    mount = hook.mount(NAME, Folder(top), roots=["src"])
+    try:
+        pack = mount.compile()
+    finally:
+        hook.unload(mount)
+    Path(top, "pack").write_bytes(pack)
+    Path(top, "pack.sha256").write_text(hashlib.sha256(pack).hexdigest())
+
+
+_CHILD = """
+import json, sys
+sys.path[:0] = [{here!r}, {here!r} + "/importhook"]
+from benchmarks.import_snapshot import child
+print(json.dumps(child(*sys.argv[1:])))
+"""
+
+
+def main() -> None:
+    """Prints one JSON object per tree size."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--modules", type=int, nargs="+", default=[50, 200, 500])
+    parser.add_argument("--rounds", type=int, default=21)
+    options = parser.parse_args()
+    sys.path.insert(0, str(HERE / "importhook"))
+    for modules in options.modules:
+        print(json.dumps(compare(modules, options.rounds), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import importlib
+import marshal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from codevault_importhook import codepack
+from codevault_importhook.rewrite import Rules, compile_module
+from tests.importhook.pictures import NAME, OTHER, Folder
+
+if TYPE_CHECKING:
+    from tests.importhook.conftest import Lay, Put
+
+RULES = Rules(frozenset({"pkg"}))
+PICTURE = {
+    "pkg/__init__.py": "",
+    "pkg/a.py": "import pkg.b\nfrom pkg.b import f\ndef g():\n    import pkg.b as m\n    return m",
+    "pkg/b.py": "def f(): return __name__\n",
+}
+
+
+def make(source: Folder, rules: Rules = RULES) -> bytes:
+    return codepack.make(source, source.paths, rules)
+
+
+def pack(source: Folder) -> codepack.CodePack:
+    return codepack.CodePack(make(source), codepack.tag(RULES))
+
+
+def test_one_compilation_serves_every_name(lay: Lay) -> None:
+    source = lay(PICTURE)
+    shared = pack(source)
+    del source.reads[:]
+    for name in (NAME, OTHER):
+        code = shared.code("pkg/a.py", name, "/there/a.py")
+        assert code is not None
+        assert code.co_names[0] == f"{name}.pkg.b"
+        assert code.co_filename == "/there/a.py"
+        inner = next(c for c in code.co_consts if hasattr(c, "co_filename"))
+        assert inner.co_filename == "/there/a.py"
+    assert source.reads == []
+
+
+def test_each_call_gives_code_objects_of_its_own(lay: Lay) -> None:
+    shared = pack(lay(PICTURE))
+    assert shared.code("pkg/b.py", NAME, "b") is not shared.code("pkg/b.py", NAME, "b")
+
+
+def test_the_same_blob_mounted_twice_gives_distinct_functions(put: Put) -> None:
+    functions = []
+    for name in (NAME, OTHER):
+        mount = put(PICTURE, name=name)
+        mount.use(mount.compile())
+        functions.append(importlib.import_module(f"{name}.pkg.b").f)
+    one, two = functions
+    assert one.__code__ is not two.__code__
+    assert (one(), two()) == (f"{NAME}.pkg.b", f"{OTHER}.pkg.b")
+
+
+def test_a_mounted_pack_reads_no_source(put: Put) -> None:
+    mount = put(PICTURE)
+    mount.use(mount.compile())
+    assert isinstance(mount.source, Folder)
+    del mount.source.reads[:]
+    importlib.import_module(f"{NAME}.pkg.a").g()
+    assert mount.source.reads == []
+
+
+def test_packs_are_reproducible(lay: Lay) -> None:
+    assert make(lay(PICTURE)) == make(lay(dict(reversed(PICTURE.items()))))
+
+
+def test_unchanged_files_are_taken_from_an_earlier_pack(
+    lay: Lay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = pack(lay(PICTURE))
+    changed = lay({**PICTURE, "pkg/b.py": "def f(): return 2\n", "pkg/c.py": "x = 1\n"})
+    expected = make(changed)
+    compiled: list[str] = []
+
+    def counting(source: bytes, filename: str, rules: Rules, prefix: str) -> object:
+        compiled.append(filename)
+        return compile_module(source, filename, rules, prefix)
+
+    monkeypatch.setattr(codepack, "compile_module", counting)
+    assert codepack.make(changed, changed.paths, RULES, earlier) == expected
+    assert compiled == ["pkg/b.py", "pkg/c.py"]
+
+
+def test_a_module_that_spells_a_placeholder_keeps_its_text(lay: Lay) -> None:
+    text = f"seen = '_splint_{'0' * 12}_{'0' * 12}', '{NAME}'\nimport pkg.b\n"
+    code = pack(lay({"pkg/a.py": text})).code("pkg/a.py", OTHER, "a")
+    assert code is not None
+    assert (f"_splint_{'0' * 12}_{'0' * 12}", NAME) in code.co_consts
+
+
+def test_a_file_that_does_not_compile_fails_when_it_is_imported(put: Put) -> None:
+    mount = put({**PICTURE, "pkg/bad.py": "import pkg.a\nx = = 1\n"})
+    mount.use(mount.compile())
+    importlib.import_module(f"{NAME}.pkg.a")
+    with pytest.raises(SyntaxError) as caught:
+        importlib.import_module(f"{NAME}.pkg.bad")
+    assert caught.value.filename == mount.source.location("pkg/bad.py")
+    assert caught.value.lineno == 2
+    assert caught.value.text == "x = = 1\n"
+    assert f"{NAME}.pkg.bad" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"x", marshal.dumps({}), b"codevault-codepack-1\n" + bytes(8)],
+    ids=["empty", "short", "marshal", "older"],
+)
+def test_foreign_bytes_are_refused_before_marshal_sees_them(
+    data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loads(_: object) -> None:
+        raise AssertionError("marshal saw it")
+
+    monkeypatch.setattr(marshal, "loads", loads)
+    with pytest.raises(ValueError, match="not a code pack for"):
+        codepack.CodePack(data, codepack.tag(RULES))
+
+
+def test_a_pack_for_other_rules_is_refused(put: Put, lay: Lay) -> None:
+    mount = put(PICTURE)
+    other = make(lay(PICTURE), Rules(frozenset({"pkg", "more"}), mount.rules.stand_ins))
+    with pytest.raises(ValueError, match="not a code pack for"):
+        mount.use(other)
+
+
+def test_the_tag_names_what_decides_the_code() -> None:
+    tags = {codepack.tag(Rules(frozenset(own))) for own in ("", "a", "b", "ab")}
+    tags.add(codepack.tag(Rules(frozenset("a"), frozenset("b"))))
+    assert len(tags) == 5
+    assert all(
+        tag.startswith(f"cpython-{sys.version_info[0]}{sys.version_info[1]}-") for tag in tags
+    )
+    assert codepack.tag(Rules(frozenset("ab"))) == codepack.tag(Rules(frozenset("ba")))

@@ -1,0 +1,331 @@
+"""[own-or-fail] Import statements of old code reach old code, whatever the host has imported."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import sys
+import types
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.importhook.pictures import NAME, OLD, OTHER, ROOTS, SHARED
+
+if TYPE_CHECKING:
+    from tests.importhook.conftest import Put, RunCase
+
+FORMS = {
+    "import a.b.c": "import metta.agent.x\nseen = metta.agent.x.VERSION",
+    "import a.b.c as d": "import metta.agent.x as m\nseen = m.VERSION",
+    "import top as": "import standalone as s\nseen = s.VERSION",
+    "import top": "import standalone\nseen = standalone.VERSION",
+    "import several": """
+        import metta.agent.deep.mid.leaf as leaf, os.path as path, metta.common.util
+        import os
+        seen = leaf.VERSION if path is os.path else 'bad'
+        """,
+    "namespace chain": "import metta.agent.deep.mid.leaf\nseen = metta.agent.deep.mid.leaf.VERSION",
+    "other root and back": "import metta.common.util\nseen = metta.common.util.AGENT",
+    "from a import b": "from metta.agent import x\nseen = x.VERSION",
+    "from a import b as c, d": "from metta.agent import x as c, star\nseen = c.VERSION",
+    "from a.b import name": "from metta.agent.x import VERSION as seen",
+    "from a import parenthesised": """
+        from metta.agent import (
+            x as y,
+            star,
+        )
+        seen = y.VERSION
+        """,
+    "from top import package": "from metta import agent\nseen = agent.VERSION",
+    "star": """
+        from metta.agent.star import *
+        seen = S1 if 'S3' not in globals() else 'bad'
+        """,
+    "star without all": "from metta.agent.x import *\nseen = {VERSION, K.VERSION}.pop()",
+    "relative": "from . import x\nfrom .x import VERSION\nseen = x.VERSION",
+    "relative in namespace": """
+        from metta.agent.deep.mid import relative
+        from metta.agent.x import K
+        seen = relative.VERSION if relative.K is K else 'bad'
+        """,
+    "relative across roots": "from ..common import util\nseen = util.VERSION",
+    "relative parenthesised in function": """
+        def f():
+            from .deep.mid import (
+                leaf,
+            )
+            return leaf.VERSION
+        seen = f()
+        """,
+    "function level": """
+        def f():
+            import metta.agent.x as q
+            import metta.common.util
+            from metta.agent.star import S1
+            return {q.VERSION, metta.common.util.VERSION, S1}
+        seen, = f()
+        """,
+    "class level": """
+        class C:
+            import metta.agent.x as inner
+            import metta.common.util
+            from metta.agent import star
+            v = metta.common.util.VERSION
+        seen = C.v if C.inner.VERSION == C.v else 'bad'
+        """,
+    "class private name": """
+        class C:
+            import metta.agent.x as __x
+            from metta.agent.x import VERSION as __version
+            def v(self): return self.__x.VERSION, self.__version
+        seen, = set(C().v())
+        """,
+    "conditional": "if True:\n    import metta.agent.x as c\nseen = c.VERSION",
+    "match": "match 1:\n    case 1:\n        import metta.agent.x as c\nseen = c.VERSION",
+    "with, for, while, try": """
+        import contextlib
+        with contextlib.nullcontext():
+            import metta.agent.x as a
+        for _ in [1]:
+            import metta.agent.x as b
+        else:
+            import metta.agent.x as c
+        try:
+            import metta.agent.x as d
+        finally:
+            import metta.agent.x as e
+        seen, = {a.VERSION, b.VERSION, c.VERSION, d.VERSION, e.VERSION}
+        """,
+    "global statement": """
+        def f():
+            global m
+            import metta.agent.x as m
+        f()
+        seen = m.VERSION
+        """,
+    "nonlocal": """
+        def f():
+            m = None
+            def g():
+                nonlocal m
+                import metta.agent.x as m
+            g()
+            return m.VERSION
+        seen = f()
+        """,
+    "closure": """
+        def f():
+            import metta.agent.x
+            def g(): return metta.agent.x.VERSION
+            return g()
+        seen = f()
+        """,
+    "async": """
+        async def f():
+            from metta.agent.x import VERSION
+            return VERSION
+        try: f().send(None)
+        except StopIteration as stop: seen = stop.value
+        """,
+    "fallback after ModuleNotFoundError": """
+        try: from metta.nowhere import VERSION as seen
+        except ModuleNotFoundError: from metta.agent.x import VERSION as seen
+        """,
+    "fallback after missing name": """
+        try: from metta.agent.x import NOWHERE as seen
+        except ImportError: from metta.agent.x import VERSION as seen
+        """,
+    "circular": "import metta.agent.circular_a\nseen = metta.agent.circular_a.value()",
+    "submodule behind an attribute": """
+        import metta.agent.shadow.sub
+        seen = metta.agent.shadow.sub.VERSION
+        """,
+    "submodule behind an attribute, as": "import metta.agent.shadow.sub as s\nseen = s.VERSION",
+    "module __getattr__": "from metta.agent.lazy import value as seen",
+    "under TYPE_CHECKING": """
+        from __future__ import annotations
+        from typing import TYPE_CHECKING
+        if TYPE_CHECKING: from metta.nowhere import Type
+        from metta.agent.x import VERSION as seen
+        """,
+    "foreign globals": """
+        import types
+        def f():
+            from metta.agent.x import VERSION
+            return VERSION
+        seen = types.FunctionType(f.__code__, {"__builtins__": __builtins__})()
+        """,
+    "own modules of the name of a variable": """
+        import metta.agent.x
+        x = 1
+        seen = metta.agent.x.VERSION
+        """,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.usefixtures("twin")
+def test_own_or_fail_each_form_of_import(form: str, old: RunCase) -> None:
+    assert old(FORMS[form]).seen == "old"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_own_or_fail_each_form_of_import_without_a_twin(form: str, put: Put) -> None:
+    picture = {**OLD, "agent/src/metta/agent/case.py": FORMS[form]}
+    mount = put(picture, roots=ROOTS, shared=SHARED)
+    assert importlib.import_module(f"{mount.name}.metta.agent.case").seen == "old"
+
+
+def test_own_or_fail_loads_nothing_of_the_host(twin: str, old: RunCase) -> None:
+    before = set(sys.modules)
+    old("import metta.agent.x, metta.common.util, standalone, metta.agent.mocks, metta.compat")
+    loaded = {n for n in set(sys.modules) - before if n.startswith(("metta", "standalone"))}
+    expected = {"metta", "metta.compat"} if twin == "twin-importable" else set()
+    assert loaded == expected
+
+
+def test_own_or_fail_a_module_that_only_the_host_has_is_missing(twin: str, old: RunCase) -> None:
+    with pytest.raises(ModuleNotFoundError) as caught:
+        old("import metta.extra")
+    assert caught.value.name == "metta.extra"
+    assert str(caught.value) == (
+        f"No module named 'metta.extra' in snapshot {NAME} (roots: agent/src, common/src)"
+    )
+
+
+def test_own_or_fail_names_near_misses(old: RunCase) -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"near: metta\.agent\.mocks"):
+        old("import metta.agent.moks")
+
+
+def test_own_or_fail_from_import_of_a_missing_name_is_the_plain_error(old: RunCase) -> None:
+    with pytest.raises(ImportError, match="cannot import name 'NOWHERE'") as caught:
+        old("from metta.agent import NOWHERE")
+    assert type(caught.value) is ImportError
+
+
+def test_own_or_fail_two_versions_side_by_side(twin: str, put: Put) -> None:
+    def picture(version: int) -> dict[str, str]:
+        modules = ("__init__", "model", "config", "utils", "layers/__init__", "layers/mlp")
+        text = f"""
+            VERSION = {version}
+            def versions():
+                import pkg.model, pkg.layers.mlp as mlp, pkg
+                from pkg.config import VERSION as config
+                from .utils import VERSION as utils
+                return {{pkg.VERSION, pkg.model.VERSION, mlp.VERSION, config, utils}}
+            """
+        return {f"src/pkg/{m}.py": text for m in modules}
+
+    first = put(picture(1), roots=["src"])
+    second = put(picture(2), roots=["src"], name=OTHER)
+    for module in ("model", "config", "utils"):
+        one = importlib.import_module(f"{first.name}.pkg.{module}")
+        two = importlib.import_module(f"{second.name}.pkg.{module}")
+        assert (one.versions(), two.versions()) == ({1}, {2})
+    assert "pkg" not in sys.modules
+
+
+def test_own_or_fail_nothing_within_reach_is_the_hosts(twin: str, old: RunCase) -> None:
+    case = old("""
+        import metta.common.util, metta.compat, standalone, json
+        from metta.agent.mocks import Mock
+        from metta.agent import circular_a, star
+        class Net(metta.compat.Policy):
+            mock = Mock
+            def forward(self): return metta.agent.x, circular_a
+        """)
+    seen: set[int] = set()
+    hosts: set[str] = set()
+    waiting: list[object] = [case]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        name = getattr(value, "__module__", None) or getattr(value, "__name__", None)
+        if isinstance(value, types.ModuleType):
+            name = value.__name__
+        if isinstance(name, str) and name.startswith(("metta", "standalone")):
+            hosts.add(name)
+        if isinstance(name, str) and name.startswith("_splint_"):
+            waiting += gc.get_referents(value)
+        elif isinstance(value, dict | list | tuple | types.CellType | types.MethodType):
+            waiting += [part for part in gc.get_referents(value) if part is not sys.modules]
+    assert hosts == {"metta.compat"}
+    assert len(seen) > 50
+
+
+def test_own_or_fail_unaliased_import_binds_the_isolated_root(twin: str, old: RunCase) -> None:
+    assert old("import metta.agent.x").metta is sys.modules[f"{NAME}.metta"]
+
+
+def test_own_or_fail_leaves_no_further_name_behind(old: RunCase) -> None:
+    case = old("""
+        class C:
+            import metta.agent.x
+        class D:
+            import metta.agent.x as y
+        """)
+    assert {n for n in vars(case.C) if not n.startswith("__")} == {"metta"}
+    assert {n for n in vars(case.D) if not n.startswith("__")} == {"y"}
+    plain = {"__name__", "__doc__", "__package__", "__loader__", "__spec__", "__file__"}
+    assert set(vars(case)) == plain | {"__builtins__", "C", "D"}
+
+
+def test_own_or_fail_error_name_is_the_original(old: RunCase) -> None:
+    case = old("""
+        try: import metta.nowhere
+        except ImportError as error: seen = error.name
+        """)
+    assert case.seen == "metta.nowhere"
+
+
+def test_shared_alias_is_the_hosts_object(twin: str, old: RunCase) -> None:
+    case = old("""
+        import metta.compat.base
+        from metta.compat import Policy
+        class Mine(Policy): pass
+        base, compat = metta.compat.base, metta.compat
+        """)
+    compat = importlib.import_module("metta.compat")
+    assert case.compat is compat
+    assert case.base is importlib.import_module("metta.compat.base")
+    assert compat.__spec__ is not None
+    assert compat.__spec__.name == compat.__name__ == "metta.compat"
+    assert issubclass(case.Mine, compat.Policy)
+    assert compat.Policy.registry == {f"{NAME}.metta.agent.case.Mine": case.Mine}
+    assert importlib.reload(compat) is compat
+
+
+def test_shared_alias_that_the_host_lacks_is_missing_and_never_the_trees(old: RunCase) -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"'metta.compat' in the application, with which"):
+        old("import metta.compat")
+
+
+def test_shared_alias_of_a_host_module_without_a_spec(put: Put) -> None:
+    mount = put({"pkg/a.py": "import tool\nfrom tool import V"}, shared=["tool"])
+    sys.modules["tool"] = type(sys)("tool")
+    sys.modules["tool"].V = 1  # type: ignore[attr-defined]
+    mount = put({"pkg/a.py": "import tool", "tool.py": "1/0"}, shared=["tool"], name=OTHER)
+    assert importlib.import_module(f"{mount.name}.pkg.a").tool is sys.modules["tool"]
+
+
+@pytest.mark.parametrize("path", ["sitecustomize.py", "usercustomize.py", "conftest.py", "a.pth"])
+def test_no_run_files_that_python_runs_by_itself(path: str, put: Put) -> None:
+    mount = put({"pkg/a.py": "", "pkg/__init__.py": "", path: "raise RuntimeError('it ran')"})
+    importlib.import_module(f"{mount.name}.pkg.a")
+
+
+def test_no_run_main_blocks_and_bytecode(put: Put) -> None:
+    picture: dict[str, str | bytes] = {
+        "pkg/a.py": "seen = __name__\nif __name__ == '__main__': raise RuntimeError",
+        "pkg/b.pyc": b"\x00" * 16,
+        "pkg/__pycache__/a.cpython-311.pyc": b"\x00" * 16,
+    }
+    mount = put(picture)
+    assert importlib.import_module(f"{mount.name}.pkg.a").seen == f"{mount.name}.pkg.a"
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module(f"{mount.name}.pkg.b")
+    assert importlib.util.find_spec(f"{mount.name}.pkg.b") is None

@@ -1,0 +1,672 @@
+"""[strings] A module that old code names by a string is the old one."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import inspect
+import json
+import pickle
+import pkgutil
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import codevault_importhook as hook
+from codevault_importhook import stand_ins
+from tests.importhook.pictures import CASE, NAME, OLD, OTHER, ROOTS, SHARED, mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from tests.importhook.conftest import Put, RunCase
+
+FORMS = {
+    "importlib.import_module": """
+        import importlib
+        seen = importlib.import_module('metta.agent.x').VERSION
+        """,
+    "bound import_module": """
+        from importlib import import_module as load
+        seen = load('metta.common.util').VERSION
+        """,
+    "relative to __package__": """
+        import importlib
+        seen = importlib.import_module('.x', __package__).VERSION
+        """,
+    "relative to a literal": """
+        import importlib
+        seen = importlib.import_module('.x', 'metta.agent').VERSION
+        """,
+    "two levels up": """
+        import importlib
+        seen = importlib.import_module('..common.util', 'metta.agent').VERSION
+        """,
+    "importlib.__import__": """
+        import importlib
+        seen = importlib.__import__('metta.agent.x').agent.x.VERSION
+        """,
+    "__import__": "seen = __import__('metta.agent.x').agent.x.VERSION",
+    "__import__ with fromlist": """
+        seen = __import__('metta.agent.x', globals(), locals(), ['VERSION'], 0).VERSION
+        """,
+    "__import__ as a value": """
+        load = __import__
+        seen = load('metta.agent.x', fromlist=['VERSION']).VERSION
+        """,
+    "__import__ relative": "seen = __import__('x', globals(), None, ['VERSION'], 1).VERSION",
+    "builtins.__import__": """
+        import builtins
+        seen = builtins.__import__('metta.agent.x', fromlist=['VERSION']).VERSION
+        """,
+    "from builtins import __import__": """
+        from builtins import __import__ as load
+        seen = load('metta.agent.x', fromlist=['VERSION']).VERSION
+        """,
+    "find_spec": """
+        import importlib.util
+        spec = importlib.util.find_spec('metta.agent.x')
+        seen = 'old' if 'agent/src' in spec.origin else 'bad'
+        """,
+    "find_spec as": """
+        from importlib import util as u
+        spec = u.find_spec('.x', 'metta.agent')
+        seen = 'old' if 'agent/src' in spec.origin else 'bad'
+        """,
+    "from importlib.util import find_spec": """
+        from importlib.util import find_spec
+        seen = 'old' if find_spec('metta.extra') is None and find_spec('metta.agent') else 'bad'
+        """,
+    "reload": """
+        import importlib, metta.agent.star
+        module = importlib.import_module('metta.agent.star')
+        module.S1 = 'changed'
+        again = importlib.reload(module)
+        seen = again.S1 if again is module is metta.agent.star else 'bad'
+        """,
+    "sys.modules[...]": "import sys, metta.agent.x\nseen = sys.modules['metta.agent.x'].VERSION",
+    "sys.modules as": "import sys as s, metta.agent.x\nseen = s.modules['metta.agent.x'].VERSION",
+    "from sys import modules": """
+        from sys import modules
+        import metta.agent.x
+        seen = modules['metta.agent.x'].VERSION
+        """,
+    "sys.modules.get": """
+        import sys, metta.agent.x
+        seen = sys.modules.get('metta.agent.x', None).VERSION
+        """,
+    "in sys.modules": """
+        import sys, metta.agent.x
+        both = 'metta.agent.x' in sys.modules, 'metta.extra' in sys.modules
+        seen = 'old' if both == (True, False) else 'bad'
+        """,
+    "sys.modules[__name__]": """
+        import sys
+        seen = 'old' if sys.modules[__name__].__dict__ is globals() else 'bad'
+        """,
+    "sys.modules[cls.__module__]": """
+        import sys, metta.agent.x
+        seen = sys.modules[metta.agent.x.K.__module__].VERSION
+        """,
+    "sys.modules stub": """
+        import sys, types
+        stub = types.ModuleType('metta.stub')
+        stub.VERSION = 'old'
+        sys.modules['metta.stub'] = stub
+        from metta.stub import VERSION as seen
+        del sys.modules['metta.stub']
+        """,
+    "iteration over sys.modules": """
+        import sys, metta.agent.x
+        names = [n for n, m in sys.modules.items() if getattr(m, 'VERSION', None) == 'old']
+        seen = 'old' if 'metta.agent.x' in names and 'json' in list(sys.modules) else 'bad'
+        """,
+    "iter_modules": """
+        import pkgutil, metta.agent
+        names = {m.name: m.ispkg for m in pkgutil.iter_modules(metta.agent.__path__)}
+        seen = 'old' if names['mocks'] and not names['x'] and 'deep' not in names else 'bad'
+        """,
+    "iter_modules and its finder": """
+        import importlib.util, pkgutil, metta.agent
+        for info in pkgutil.iter_modules(metta.agent.__path__):
+            if info.name == 'plugin':
+                spec = info.module_finder.find_spec(info.name)
+                module = importlib.util.module_from_spec(spec)
+                spec.loader.exec_module(module)
+                seen = module.VERSION
+        """,
+    "walk_packages and import_module": """
+        import importlib, pkgutil, metta.agent
+        names = [m.name for m in pkgutil.walk_packages(metta.agent.__path__, 'metta.agent.')]
+        seen = importlib.import_module('metta.agent.mocks.mock').Mock.VERSION
+        assert 'metta.agent.mocks.mock' in names, names
+        """,
+    "walk_packages by __name__": """
+        import importlib, pkgutil, metta.agent
+        start = metta.agent.__name__ + '.'
+        names = [m.name for m in pkgutil.walk_packages(metta.agent.__path__, start)]
+        seen = importlib.import_module(start + 'mocks.mock').Mock.VERSION
+        assert start + 'mocks.mock' in names, names
+        """,
+    "resources.files": """
+        import importlib.resources
+        seen = importlib.resources.files('metta.agent.data').joinpath('config.yaml').read_text()
+        """,
+    "resources.files of a namespace": """
+        from importlib import resources
+        seen = (resources.files('metta') / 'agent' / 'data' / 'config.yaml').read_text()
+        """,
+    "resources.files of a module": """
+        from importlib.resources import files
+        import metta.agent.data
+        seen = (files(metta.agent.data) / 'config.yaml').read_text()
+        """,
+    "resources.files of __package__": """
+        from importlib import resources
+        seen = (resources.files(__package__) / 'data/config.yaml').read_text()
+        """,
+    "resources.as_file": """
+        from importlib import resources
+        with resources.as_file(resources.files('metta.agent.data') / 'config.yaml') as path:
+            seen = path.read_text()
+        """,
+    "pkgutil.get_data": """
+        import pkgutil
+        seen = pkgutil.get_data('metta.agent.data', 'config.yaml').decode()
+        """,
+    "pkgutil.resolve_name": """
+        import pkgutil
+        names = 'metta.agent.x:VERSION', 'metta.agent.x.VERSION'
+        seen, = set(map(pkgutil.resolve_name, names))
+        """,
+    "pydoc.locate": """
+        import pydoc
+        seen = pydoc.locate('metta.agent.x.VERSION')
+        assert pydoc.locate('metta.agent.nowhere') is None
+        assert pydoc.locate('metta.agent.mocks.Mock').VERSION == 'old'
+        """,
+    "runpy.run_module": """
+        import runpy
+        seen = runpy.run_module('metta.agent.plugin')['VERSION']
+        """,
+    "unittest.mock.patch": """
+        from unittest import mock
+        import metta.agent.x
+        with mock.patch('metta.agent.x.VERSION', 'old, patched'):
+            seen = metta.agent.x.VERSION.partition(',')[0]
+        """,
+    "logging.config": """
+        import logging.config
+        seen = logging.config.BaseConfigurator({}).resolve('metta.agent.x.VERSION')
+        """,
+    "spec_from_file_location": """
+        import importlib.util, os, sys
+        path = os.path.join(os.path.dirname(__file__), 'plugin.py')
+        spec = importlib.util.spec_from_file_location('my_plugin', path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules['my_plugin'] = module
+        spec.loader.exec_module(module)
+        seen = module.VERSION if sys.modules['my_plugin'] is module else 'bad'
+        """,
+    "SourceFileLoader": """
+        import importlib.util, os
+        from importlib.machinery import SourceFileLoader
+        path = os.path.join(os.path.dirname(__file__), 'plugin.py')
+        loader = SourceFileLoader('tool', path)
+        module = importlib.util.module_from_spec(importlib.util.spec_from_loader('tool', loader))
+        loader.exec_module(module)
+        seen = module.VERSION if module.load().VERSION == 'old' else 'bad'
+        """,
+    "runpy.run_path": """
+        import os, runpy
+        space = runpy.run_path(os.path.join(os.path.dirname(__file__), 'plugin.py'))
+        seen = space['VERSION'] if space['load']().VERSION == 'old' else 'bad'
+        """,
+    "exec": "exec('from metta.agent.x import VERSION as seen')",
+    "exec with a dict": """
+        space = {}
+        exec('import metta.agent.x as m; seen = m.VERSION', space)
+        seen = space['seen']
+        """,
+    "exec in a function": """
+        def f():
+            space = {}
+            exec('from metta.agent.x import VERSION', globals(), space)
+            return space['VERSION']
+        seen = f()
+        """,
+    "exec of bytes": "exec(b'from metta.agent.x import VERSION as seen')",
+    "eval": """seen = eval("  __import__('metta.agent.x', fromlist=['V']).VERSION")""",
+    "eval of sys.modules": """
+        import sys, metta.agent.x
+        seen = eval("__import__('sys').modules is not None and metta.agent.x.VERSION")
+        """,
+    "compile": """
+        code = compile('from metta.agent.x import VERSION as seen', '<made>', 'exec')
+        exec(code)
+        """,
+    "compile of a tree": """
+        import ast
+        exec(compile(ast.parse('from metta.agent.x import VERSION as seen'), '<made>', 'exec'))
+        """,
+    "exec inside exec": """exec("exec('from metta.agent.x import VERSION as seen')")""",
+    "pickle.loads": """
+        import pickle
+        seen = pickle.loads(b'cmetta.agent.mocks.mock\\nMock\\n.').VERSION
+        """,
+    "from pickle import loads": """
+        from pickle import dumps, loads
+        seen = loads(b'cmetta.agent.x\\nK\\n.').VERSION
+        """,
+    "pickle.load": """
+        import io, pickle as p
+        seen = p.load(io.BytesIO(b'cmetta.agent.x\\nK\\n.')).VERSION
+        """,
+    "pickle.Unpickler": """
+        import io, pickle
+        class Mine(pickle.Unpickler):
+            def find_class(self, module, name): return super().find_class(module, name)
+        seen = Mine(io.BytesIO(b'cmetta.agent.x\\nK\\n.')).load().VERSION
+        """,
+    "pickle._Unpickler": """
+        import io, pickle
+        seen = pickle._Unpickler(io.BytesIO(b'cmetta.agent.x\\nK\\n.')).load().VERSION
+        """,
+    "in a thread": """
+        import importlib, threading
+        found = []
+        def f(): found.append(importlib.import_module('metta.agent.x').VERSION)
+        thread = threading.Thread(target=f)
+        thread.start()
+        thread.join()
+        seen, = found
+        """,
+    "on import of a shared helper": """
+        from metta.compat.load import load
+        seen = load('metta.agent.x').VERSION
+        """,
+}
+HELPER = "import importlib\ndef load(name): return importlib.import_module(name)\n"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.usefixtures("twin")
+def test_strings_each_form_names_old_code(form: str, old: RunCase, host: Any) -> None:
+    top = next(p for p in sys.path if "tree0" in p)
+    with open(f"{top}/metta/compat/load.py", "w") as file:
+        file.write(HELPER)
+    importlib.invalidate_caches()
+    assert old(FORMS[form]).seen == "old"
+
+
+@pytest.mark.parametrize("form", sorted(set(FORMS) - {"on import of a shared helper"}))
+def test_strings_each_form_names_old_code_without_a_twin(form: str, put: Put) -> None:
+    mount = put({**OLD, CASE: FORMS[form]}, roots=ROOTS, shared=SHARED)
+    assert importlib.import_module(f"{mount.name}.metta.agent.case").seen == "old"
+
+
+# -- the host is left alone -----------------------------------------------------------------------
+
+
+def _host_forms() -> dict[str, Callable[[], object]]:
+    def unpickler() -> object:
+        return pickle.loads(b"cmetta.agent.x\nK\n.").VERSION
+
+    def python_unpickler() -> object:
+        import io
+
+        unpickler: Any = pickle._Unpickler
+        return unpickler(io.BytesIO(b"cmetta.agent.x\nK\n.")).load().VERSION
+
+    def located() -> object:
+        import pydoc
+
+        return pydoc.locate("metta.agent.x.VERSION")
+
+    return {
+        "import_module": lambda: importlib.import_module("metta.agent.x").VERSION,
+        "relative": lambda: importlib.import_module(".x", "metta.agent").VERSION,
+        "__import__": lambda: __import__("metta.agent.x").agent.x.VERSION,
+        "resolve_name": lambda: pkgutil.resolve_name("metta.agent.x:VERSION"),
+        "locate": located,
+        "exec": lambda: eval("__import__('metta.agent.x').agent.x.VERSION"),
+        "pickle": unpickler,
+        "python pickle": python_unpickler,
+    }
+
+
+@pytest.mark.parametrize("form", _host_forms())
+def test_strings_the_host_gets_its_own(form: str, twin: str, old: RunCase) -> None:
+    old("import metta.agent.x, pydoc, pickle")
+    assert _host_forms()[form]() == "new"
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "importlib",
+        "importlib.util",
+        "pkgutil",
+        "sys",
+        "pickle",
+        "builtins",
+        "runpy",
+        "importlib.machinery",
+    ],
+)
+def test_strings_public_modules_of_the_host_are_unchanged(module: str, put: Put) -> None:
+    found = importlib.import_module(module)
+    before = dict(vars(found))
+    mount = put({"pkg/a.py": f"import {module}, importlib.util\n"})
+    importlib.import_module(f"{mount.name}.pkg.a")
+    changed = {n for n, v in vars(found).items() if n not in before or before[n] is not v}
+    assert changed <= {"a", "__warningregistry__"}
+    assert importlib.util is sys.modules["importlib.util"]
+
+
+def test_strings_patched_functions_look_as_before(put: Put) -> None:
+    put({"pkg/a.py": ""})
+    import pydoc
+
+    unpickler: Any = pickle._Unpickler
+    assert unpickler.find_class.__name__ == "find_class"
+    assert list(inspect.signature(unpickler.find_class).parameters) == ["self", "module", "name"]
+    assert pydoc.locate("json.dumps") is not None
+    assert pydoc.__loader__ is not None
+    assert "exec_module" not in vars(pydoc.__loader__)
+
+
+def test_strings_stand_ins_look_as_the_real_ones(put: Put) -> None:
+    mount = put(
+        {
+            "pkg/a.py": """
+            import importlib.util, pkgutil, pickle
+            found = {f.__name__: f for f in (
+                importlib.util.find_spec, importlib.util.spec_from_file_location,
+                pkgutil.get_data, pkgutil.walk_packages, pkgutil.extend_path, __import__, compile)}
+            Unpickler = pickle.Unpickler
+            """
+        }
+    )
+    case = importlib.import_module(f"{mount.name}.pkg.a")
+    for real in (importlib.util.find_spec, pkgutil.get_data, pkgutil.walk_packages):
+        fake = case.found[real.__name__]
+        assert inspect.signature(fake) == inspect.signature(real)
+        assert fake.__doc__ == real.__doc__
+    assert issubclass(case.Unpickler, pickle.Unpickler)
+    assert case.Unpickler.__name__ == "Unpickler"
+
+
+def test_strings_the_modules_view_is_the_real_one_elsewhere(put: Put) -> None:
+    mount = put(
+        {
+            "pkg/a.py": """
+            import sys
+            modules = sys.modules
+            def missing():
+                try: sys.modules['pkg.nowhere']
+                except KeyError as error: return error.args
+            def drop():
+                try: del sys.modules['pkg.nowhere']
+                except KeyError as error: return error.args
+            """
+        }
+    )
+    case = importlib.import_module(f"{mount.name}.pkg.a")
+    assert case.missing() == case.drop() == ("pkg.nowhere",)
+    assert case.modules["json"] is sys.modules.get("json", importlib.import_module("json"))
+    assert len(case.modules) == len(list(case.modules)) == len(set(case.modules))
+    assert case.modules.copy()["pkg.a"] is case
+    assert not [name for name in case.modules if name.startswith(mount.name)]
+    case.modules["tool"] = case
+    assert sys.modules.pop("tool") is case
+
+
+# -- who decides ----------------------------------------------------------------------------------
+
+CALLBACK = """
+    import importlib, metta.agent.x
+    def load(name): return importlib.import_module(name).VERSION
+    def call(function, *args): return function(*args)
+    """
+
+
+def test_strings_the_innermost_application_frame_decides(twin: str, old: RunCase) -> None:
+    case = old(CALLBACK)
+    assert case.load("metta.agent.x") == "old"
+    assert case.call(lambda: importlib.import_module("metta.agent.x").VERSION) == "new"
+    assert case.call(case.load, "metta.agent.x") == "old"
+
+
+def test_strings_an_application_that_is_installed_decides_too(
+    twin: str, old: RunCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files lie in `site-packages`, but its names are those of the snapshot."""
+    case = old(CALLBACK)
+    monkeypatch.setattr("codevault_importhook.dynamic.is_library_frame", lambda _: True)
+    host_x = importlib.import_module("metta.agent.star")
+    exec("import importlib\ndef load(name): return importlib.import_module(name)", vars(host_x))
+    assert case.call(host_x.load, "metta.agent.x").VERSION == "new"
+
+
+def test_strings_third_party_helpers_are_walked_past(twin: str, old: RunCase) -> None:
+    pydantic = pytest.importorskip("pydantic")
+    case = old("""
+        from pydantic import TypeAdapter, ImportString
+        def load(name): return TypeAdapter(ImportString).validate_python(name)
+        """)
+    adapter = pydantic.TypeAdapter(pydantic.ImportString)
+    assert case.load("metta.agent.x.VERSION") == "old"
+    assert adapter.validate_python("metta.agent.x.VERSION") == "new"
+    with hook.resolving(mounted()):
+        assert adapter.validate_python("metta.agent.x.VERSION") == "old"
+
+
+def test_strings_library_frames_are_walked_past(twin: str, old: RunCase) -> None:
+    case = old(CALLBACK)
+    found = case.call(importlib.import_module, "metta.agent.x")
+    assert found.VERSION == "old"
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(case.load, "metta.agent.x").result() == "old"
+
+
+def test_strings_resolving_decides_for_everyone(twin: str, old: RunCase) -> None:
+    case = old(CALLBACK)
+
+    def load() -> object:
+        return importlib.import_module("metta.agent.x").VERSION
+
+    assert load() == "new"
+    with hook.resolving(mounted()):
+        assert load() == "old"
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(load).result() == "new"
+    with pytest.raises(ZeroDivisionError), hook.resolving(mounted()):
+        _ = 1 / 0
+    assert load() == "new"
+    assert case.load("metta.agent.x") == "old"
+
+
+def test_strings_resolving_is_kept_by_tasks_that_start_inside(twin: str, old: RunCase) -> None:
+    old(CALLBACK)
+
+    async def load() -> object:
+        return importlib.import_module("metta.agent.x").VERSION
+
+    async def both() -> tuple[object, object]:
+        outside = asyncio.create_task(load())
+        with hook.resolving(mounted()):
+            inside = asyncio.create_task(load())
+        return await outside, await inside
+
+    assert asyncio.run(both()) == ("new", "old")
+
+
+def test_strings_two_versions_each_get_their_own(put: Put) -> None:
+    def picture(version: int) -> dict[str, str]:
+        return {
+            "pkg/a.py": "import importlib\ndef f(): return importlib.import_module('pkg.b').V",
+            "pkg/b.py": f"V = {version}",
+        }
+
+    one = importlib.import_module(f"{put(picture(1)).name}.pkg.a")
+    two = importlib.import_module(f"{put(picture(2), name=OTHER).name}.pkg.a")
+    assert (one.f(), two.f()) == (1, 2)
+
+
+def test_strings_a_missing_name_is_never_the_hosts(twin: str, old: RunCase) -> None:
+    case = old("""
+        import importlib
+        names = []
+        for load in (importlib.import_module, __import__):
+            try: load('metta.extra')
+            except ModuleNotFoundError as error: names.append(error.name)
+            try: load('metta.agent.x.deeper')
+            except ModuleNotFoundError as error: names.append(error.name)
+        """)
+    assert case.names == ["metta.extra", "metta.agent.x.deeper"] * 2
+
+
+def test_strings_unloaded_code_does_not_get_the_hosts(twin: str, old: RunCase) -> None:
+    load = old(CALLBACK).load
+    hook.unload(mounted())
+    with pytest.raises(ModuleNotFoundError, match=f"{NAME} is not mounted"):
+        load("metta.agent.x")
+
+
+def test_strings_threads_of_the_host_are_not_followed(twin: str, old: RunCase) -> None:
+    old(CALLBACK)
+    found: list[ModuleType] = []
+    thread = threading.Thread(target=lambda: found.append(importlib.import_module("metta.agent.x")))
+    thread.start()
+    thread.join()
+    assert found[0].VERSION == "new"
+
+
+# -- loud rather than wrong ------------------------------------------------------------------------
+
+
+def test_own_or_fail_a_folder_of_the_tree_on_sys_path_is_refused(put: Put) -> None:
+    mount = put(
+        {
+            "src/pkg/a.py": """
+                import os, sys
+                sys.path.insert(0, os.path.join(os.path.dirname(__file__), 'tools'))
+                def f():
+                    import helper
+                """,
+            "src/pkg/tools/helper.py": "1/0",
+        },
+        roots=["src"],
+    )
+    case = importlib.import_module(f"{mount.name}.pkg.a")
+    with pytest.raises(ImportError, match=r"add 'src/pkg/tools' to its roots"):
+        case.f()
+    with pytest.raises(ModuleNotFoundError, match="No module named 'helper'"):
+        importlib.import_module("helper")
+
+
+def test_strings_a_text_that_does_not_compile_raises_as_before(put: Put) -> None:
+    mount = put(
+        {
+            "pkg/a.py": """
+            def f(text):
+                exec(text)
+            def g(text):
+                return eval(text)
+            def h(text):
+                return compile(text, 'made', 'exec')
+            """
+        }
+    )
+    case = importlib.import_module(f"{mount.name}.pkg.a")
+    for function in (case.f, case.g, case.h):
+        with pytest.raises(SyntaxError):
+            function("import import")
+        with pytest.raises(TypeError):
+            function(3)
+    assert case.g("1 + 1") == 2
+    assert case.g(compile("1 + 2", "x", "eval")) == 3
+
+
+def test_strings_futures_and_locals_reach_the_text(put: Put) -> None:
+    mount = put(
+        {
+            "pkg/a.py": """
+            from __future__ import annotations
+            def f(y):
+                space = {}
+                exec('import sys\\ndef g(x: Nowhere): return x', globals(), space)
+                exec(compile('import sys\\ndef h(x: Nowhere): return x', 'made', 'exec'), space)
+                return space['g'](y) + space['h'](y) + eval('y if __import__ else 0')
+            """
+        }
+    )
+    assert importlib.import_module(f"{mount.name}.pkg.a").f(1) == 3
+
+
+def test_strings_names_that_the_module_binds_itself_are_its_own(put: Put) -> None:
+    mount = put(
+        {
+            "pkg/a.py": """
+            from re import compile
+            def eval(text): return 'mine: ' + text
+            def f(sys): return sys.modules
+            class modules: modules = 'mine'
+            seen = eval('import x'), compile('import').pattern, f(modules)
+            """
+        }
+    )
+    case = importlib.import_module(f"{mount.name}.pkg.a")
+    assert case.seen == ("mine: import x", "import", "mine")
+
+
+def test_strings_a_tree_that_is_compiled_stays_the_callers(put: Put) -> None:
+    mount = put(
+        {
+            "pkg/a.py": """
+            import ast
+            tree = ast.parse('import pkg.b')
+            before = ast.dump(tree)
+            exec(compile(tree, 'made', 'exec'))
+            same = ast.dump(tree) == before
+            b = pkg.b
+            """,
+            "pkg/b.py": "",
+        }
+    )
+    case = importlib.import_module(f"{mount.name}.pkg.a")
+    assert case.same
+    assert case.b.__name__ == f"{NAME}.pkg.b"
+
+
+def test_strings_more_names_can_be_given_stand_ins(
+    put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = put({"pkg/a.py": ""}, name=OTHER)
+    monkeypatch.setattr("codevault_importhook.stand_ins.table", dict(stand_ins.table))
+    hook.stand_in("json.decoder.JSONDecoder", lambda mount: f"for {mount.name}")
+    mount = put(
+        {
+            "pkg/a.py": """
+            import json
+            import json.decoder as d
+            from json import decoder
+            from json.decoder import JSONDecoder as J
+            def f():
+                from json.decoder import JSONDecoder
+                return JSONDecoder
+            seen = {json.decoder.JSONDecoder, d.JSONDecoder, decoder.JSONDecoder, J, f()}
+            other = json.JSONDecoder
+            """
+        }
+    )
+    case = importlib.import_module(f"{NAME}.pkg.a")
+    assert case.seen == {f"for {NAME}"}
+    assert case.other is json.JSONDecoder
+    assert mount.tag != plain.tag
