@@ -221,11 +221,15 @@ def _opcodes(policy: Any, obs: torch.Tensor) -> int:
         count += event == "opcode"
         return trace
 
+    # A collection in between would run other objects' finalizers, and count them.
+    gc.collect()
+    gc.disable()
     sys.settrace(trace)
     try:
         policy(obs)
     finally:
         sys.settrace(before)
+        gc.enable()
     return count
 
 
