@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
-import os
-import sys
+import shlex
+import weakref
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 from codevault import architecture as arch
 from codevault.errors import BuildError, CodeError, CodevaultError
-from codevault_importhook.origin import is_library_file, is_third_party
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,13 +35,11 @@ class Code(Protocol):
 class CurrentCode:
     """The host's own modules, limited to the top-level names that a checkpoint calls its own.
 
-    What a checkpoint calls its own is its own word. Unless it is granted itself, libraries are out
-    of its reach, whatever it says.
+    That is the checkpoint's word: only one that is granted itself gets here.
     """
 
-    def __init__(self, names: Sequence[str], libraries: bool) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         self._tops = frozenset(name.partition(".")[0] for name in names)
-        self._libraries = libraries
 
     def load_symbol(self, path: str) -> Any:
         """The host's object of that name.
@@ -51,9 +48,7 @@ class CurrentCode:
             CodeError: The name is not one of the checkpoint's own, or the host does not have it.
         """
         module, _, attributes = path.partition(":") if ":" in path else path.rpartition(".")
-        top = module.partition(".")[0]
-        library = not self._libraries and is_third_party(top, regular_only=False)
-        if top not in self._tops or library:
+        if module.partition(".")[0] not in self._tops:
             raise CodeError(
                 f"{path!r} is not a name of the checkpoint's own code",
                 f"its own top-level names are {', '.join(sorted(self._tops)) or 'none'}",
@@ -72,12 +67,8 @@ class CurrentCode:
         return found
 
     def defines(self, module: str) -> bool:
-        """Whether the module is the checkpoint's own, by name and by where its file is."""
-        if module.partition(".")[0] not in self._tops:
-            return False
-        file = getattr(sys.modules.get(module), "__file__", None)
-        library = file is None or is_library_file(os.path.realpath(file))
-        return self._libraries or not library
+        """Whether the module's top-level name is one of the checkpoint's own."""
+        return module.partition(".")[0] in self._tops
 
     def resolving(self) -> AbstractContextManager[None]:
         """Strings mean the host's modules anyway."""
@@ -126,6 +117,23 @@ def build(description: dict[str, Any], code: Code, env: Any) -> Any:
         return make_policy(env) if env is not None else make_policy()
 
 
+def check_kept(policy: Any, path: str) -> None:
+    """Sees to it that what was built can hold weights, and that its origin can be remembered.
+
+    Raises:
+        BuildError: It is no policy.
+    """
+    try:
+        weakref.ref(policy)
+        policy.load_state_dict  # noqa: B018
+    except (TypeError, AttributeError) as error:
+        raise BuildError(
+            f"{path} gave a {type(policy).__qualname__}, which is no policy",
+            str(error),
+            "name a class or function that gives a torch.nn.Module",
+        ) from None
+
+
 @contextlib.contextmanager
 def explained(manifest: Manifest) -> Iterator[None]:
     """Says of a module that is missing while old code runs whose it is and what helps.
@@ -162,7 +170,7 @@ def _missing(error: ModuleNotFoundError, manifest: Manifest) -> CodeError:
     return CodeError(
         f"the checkpoint's code needs the package {top!r}, which is not installed here",
         str(error),
-        f"python -m pip install {top}{f'=={version}' if version else ''}",
+        f"python -m pip install {shlex.quote(f'{top}=={version}' if version else top)}",
     )
 
 

@@ -7,21 +7,23 @@ names; else the code's own files, which then travel in the checkpoint.
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import codevault_importhook as hook
 from codevault import architecture as arch
 from codevault import distributions, recapture
-from codevault.code import Code
+from codevault.code import Code, Selection
 from codevault.errors import CaptureError, CodeChangedWarning
-from codevault.ownmodules import OwnModule, must_have_file, reached, roots_of
+from codevault.ownmodules import OwnModule, files_below, must_have_file, reached, roots_of
+from codevault.provenances import recall
+from codevault.splint import mounted_as
 from codevault.staleness import edited
 from codevault.vault import translated
-from codevault_cache import find_worktree, overlay_entries, read_worktree
+from codevault_cache import find_worktree, overlay_entries, public_url, read_worktree
 from codevault_cache.errors import CacheError
 from codevault_importhook.origin import is_library_file
 
@@ -29,31 +31,30 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The caller's word on what is taken; None where the caller said nothing."""
-
-    repo: str | None
-    roots: Sequence[str] | None
-    shared: Sequence[str] | None
-    include: Sequence[str] | None
-
-
 def capture(policy: Any, architecture: Any, said: Selection, *, embed: bool) -> Code:
     """The code of a live policy.
 
     Args:
         policy: The policy, without wrappers.
-        architecture: How it is built, as the caller gave it.
+        architecture: How it is built, as the caller gave it; None: as it was loaded, or its class.
         said: What the caller said of the code.
         embed: Whether all of it travels in the checkpoint.
 
     Raises:
         CaptureError: The code is spread over repositories, or is nowhere to be found.
     """
-    target = arch.target_of(architecture)
-    if hook.split(target.__module__) is not None:
-        return recapture.code_of(policy, target)
+    known = recall(policy)
+    if architecture is None and known is not None and known.splint is not None:
+        return recapture.code_of(policy, known.splint, said)
+    target = arch.target_of({"class_path": type(policy)} if architecture is None else architecture)
+    parts = hook.split(target.__module__)
+    if parts is not None:
+        splint = mounted_as(parts[0])
+        if splint is None:
+            raise CaptureError(
+                f"{target.__module__} is not mounted any more", "", "save before Splint.unload()"
+            )
+        return recapture.code_of(policy, splint, said)
     must_have_file(target)
     if is_library_file(os.path.realpath(sys.modules[target.__module__].__file__ or "")):
         return distributions.code_of(target, type(policy), said.shared or ())
@@ -66,6 +67,12 @@ def capture(policy: Any, architecture: Any, said: Selection, *, embed: bool) -> 
 
 def _application(things: Sequence[Any], said: Selection, *, embed: bool) -> Code:
     modules = reached(things, said.shared or ())
+    if not modules:
+        raise CaptureError(
+            f"{things[0].__module__} is no module that an import finds",
+            "it is shared, or was loaded from a file of another name",
+            "import the policy's module by its name, from a folder on sys.path",
+        )
     top = _work_tree(modules, said.repo)
     if top is None:
         return _without_repository(modules, said)
@@ -90,7 +97,7 @@ def _application(things: Sequence[Any], said: Selection, *, embed: bool) -> Code
     )
     return Code(
         snapshot=found.snapshot,
-        repo=said.repo if _is_url(said.repo) else found.remote,
+        repo=public_url(str(said.repo)) if _is_url(said.repo) else found.remote,
         base=found.base,
         tree=found.tree,
         overlay=tuple(overlay_entries(found.overlay)) if found.overlay else (),
@@ -145,7 +152,7 @@ def _without_repository(modules: Sequence[OwnModule], said: Selection) -> Code:
     for module in modules:
         name = module.name.partition(".")[0]
         package = os.path.join(module.root, name)
-        whole = _files_below(package) if os.path.isdir(package) else [module.file]
+        whole = files_below(package) if os.path.isdir(package) else [module.file]
         files |= {_relative(path, top): path for path in whole}
     return recapture.embedded(
         {path: _content(file) for path, file in files.items()},
@@ -156,14 +163,6 @@ def _without_repository(modules: Sequence[OwnModule], said: Selection) -> Code:
     )
 
 
-def _files_below(folder: str) -> list[str]:
-    found = []
-    for here, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if f != "__pycache__" and not f.startswith("."))
-        found += [os.path.join(here, f) for f in sorted(files) if not f.endswith(".pyc")]
-    return [path for path in found if os.path.isfile(path) and os.path.getsize(path) <= 1 << 20]
-
-
 def _content(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
@@ -171,27 +170,29 @@ def _content(path: str) -> bytes:
 
 def _stated(top: str) -> dict[str, Any]:
     """`[tool.codevault]` of the work tree's pyproject.toml."""
-    import tomllib
+    from codevault_cache.selection import stated_in
 
     try:
         with open(os.path.join(top, "pyproject.toml"), "rb") as file:
-            stated = tomllib.load(file).get("tool", {}).get("codevault", {})
-    except (FileNotFoundError, tomllib.TOMLDecodeError):
+            stated = stated_in(file.read())
+    except OSError:
         return {}
-    return stated if isinstance(stated, dict) else {}
+    fields = {"roots": stated.roots, "shared": stated.shared, "include": stated.include}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _ignored(modules: Sequence[OwnModule], top: str) -> list[str]:
     """Own modules that git ignores (generated ones): named one by one, they are taken."""
     import subprocess
 
-    paths = [_relative(m.file, top) for m in modules]
-    command = ["git", "-C", top, "check-ignore", "--stdin"]
+    paths = "\0".join(_relative(m.file, top) for m in modules)
+    command = ["git", "-C", top, "check-ignore", "-z", "--stdin"]
     try:
-        done = subprocess.run(command, input="\n".join(paths), capture_output=True, text=True)
+        done = subprocess.run(command, input=os.fsencode(paths), capture_output=True)
     except OSError:
         return []
-    return sorted(done.stdout.splitlines())
+    found = (os.fsdecode(path) for path in done.stdout.split(b"\0") if path)
+    return sorted(glob.escape(path) for path in found)
 
 
 def _relative(path: str, top: str) -> str:

@@ -9,9 +9,19 @@ import codevault_importhook as hook
 from codevault.errors import CaptureError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from codevault_cache import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The caller's word on where the code is and what is taken; None where nothing was said."""
+
+    repo: str | None
+    roots: Sequence[str] | None
+    shared: Sequence[str] | None
+    include: Sequence[str] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from codevault.code import Code
 from codevault.errors import CaptureError, CodevaultError
+from codevault.ownmodules import files_below
 from codevault.recapture import embedded
 from codevault.vault import opened, warm
 from codevault_cache import Wanted, public_url
+from codevault_cache.errors import CacheError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,21 +53,21 @@ def code_of(target: Any, policy: type, shared: Sequence[str]) -> Code:
 
 def _from_repository(distribution: Any, target: Any, shared: Sequence[str]) -> Code | None:
     """By `direct_url.json` (PEP 610), if the commit holds the file that is installed."""
-    text = distribution.read_text("direct_url.json")
-    stated = json.loads(text) if text else {}
-    version = stated.get("vcs_info", {})
-    if version.get("vcs") != "git" or not version.get("commit_id"):
+    try:
+        stated = json.loads(distribution.read_text("direct_url.json") or "{}")
+        url, commit = stated["url"], stated["vcs_info"]["commit_id"]
+        sub = stated.get("subdirectory", "")
+    except (ValueError, KeyError, TypeError):
         return None
-    sub = stated.get("subdirectory", "")
     vault = opened(None)
     module = target.__module__.replace(".", "/")
     installed = _sha256(sys.modules[target.__module__].__file__ or "")
     for roots in (None, (f"{sub}/src" if sub else "src",), (sub or ".",)):
-        wanted = Wanted(stated["url"], version["commit_id"], roots=roots, shared=tuple(shared))
         try:
+            wanted = Wanted(url, commit, roots=roots, shared=tuple(shared))
             (snapshot,) = warm([wanted], vault)
             tree = vault.tree(snapshot.digest)
-        except CodevaultError:
+        except (CodevaultError, CacheError):
             continue
         for root in snapshot.roots:
             start = "" if root == "." else f"{root}/"
@@ -73,7 +75,7 @@ def _from_repository(distribution: Any, target: Any, shared: Sequence[str]) -> C
                 if path in tree.paths and tree.sha256(path) == installed:
                     return Code(
                         snapshot=snapshot,
-                        repo=public_url(stated["url"]),
+                        repo=public_url(url),
                         base=snapshot.commit,
                         tree=None,
                         overlay=(),
@@ -98,19 +100,11 @@ def _files(target: Any, shared: Sequence[str]) -> Code:
     package = os.path.dirname(file)
     folder = os.path.dirname(package) if file.endswith("__init__.py") else package
     files: dict[str, bytes] = {}
-    wanted = [file] if folder == package else _below(package)
+    wanted = [file] if folder == package else files_below(package)
     for path in wanted:
         with open(path, "rb") as opened_file:
             files[os.path.relpath(path, folder).replace(os.sep, "/")] = opened_file.read()
     return embedded(files, roots=["."], shared=shared, modules=_loaded(target), renamed={})
-
-
-def _below(package: str) -> list[str]:
-    found = []
-    for here, folders, names in os.walk(package):
-        folders[:] = sorted(f for f in folders if f != "__pycache__")
-        found += [os.path.join(here, n) for n in sorted(names) if not n.endswith((".pyc", ".so"))]
-    return [path for path in found if os.path.getsize(path) <= 1 << 20]
 
 
 def _loaded(target: Any) -> tuple[str, ...]:

@@ -32,7 +32,8 @@ def rehearse(path: str, manifest: Manifest) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="codevault-rehearsal-") as folder:
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        environment["CODEVAULT_CACHE"] = os.path.join(folder, "cache")
+        for name in ("CODEVAULT_CACHE", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+            environment[name] = os.path.join(folder, name)
         arguments = [os.path.abspath(path), manifest.checkpoint_digest, *_our_folders()]
         try:
             done = subprocess.run(

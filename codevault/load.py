@@ -9,23 +9,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codevault import architecture as arch
 from codevault import packages, userdir
-from codevault.build import Code, CurrentCode, build, environment, explained
+from codevault.build import Code, CurrentCode, build, check_kept, environment, explained
 from codevault.checkpoint import PROBE, Checkpoint, open_checkpoint, read_member
-from codevault.errors import CodeError, CodevaultError, PackagesWarning, ProbeWarning
+from codevault.errors import CodevaultError, PackagesWarning, ProbeWarning
 from codevault.provenances import Provenance, remember
 from codevault.rng import kept_rng
 from codevault.splint import Splint, mount
-from codevault.trust import Allowed, allow
+from codevault.trust import Allowed, Trust, allow, allow_architecture
 from codevault.uri import fetched
-from codevault.vault import CachePath, had, opened, translated, warm
+from codevault.vault import CachePath, opened, translated, used, warm
 from codevault_cache import Cache, Wanted, overlay_of
-from codevault_cache.errors import CacheError, CorruptEntry
+from codevault_cache.errors import CacheError
 
 if TYPE_CHECKING:
     from codevault.manifest import Manifest
     from codevault.probe import Replay
 
-Trust = Sequence[str] | None
 Overlay = Mapping[str, str | bytes] | str | os.PathLike[str] | None
 
 
@@ -74,6 +73,7 @@ def load_policy(
     description = arch.read(checkpoint)
     with kept_rng(), explained(checkpoint.manifest):
         policy = build(description, chosen, _environment(env, checkpoint.manifest, chosen))
+        check_kept(policy, description["class_path"])
         _assign_weights(policy, checkpoint, chosen, where)
         replay = _replay_probe(policy, checkpoint, where) if probe else None
     policy = policy.to(device) if hasattr(policy, "to") else policy
@@ -154,14 +154,9 @@ def _code(
         assert isinstance(code, Splint)
         return code
     if code == "current":
-        return CurrentCode(checkpoint.manifest.modules, allowed.scope == "checkpoint")
-    try:
-        return mount(had(checkpoint, allowed, vault)[0], vault)
-    except CodeError as error:
-        if not isinstance(error.__cause__, CorruptEntry):
-            raise
-    # The damaged entry has been set aside: now it is fetched again.
-    return mount(had(checkpoint, allowed, vault)[0], vault)
+        allow_architecture(checkpoint.manifest, allowed)
+        return CurrentCode(checkpoint.manifest.modules)
+    return used(checkpoint, allowed, vault, mount)[0]
 
 
 def _environment(env: Any, manifest: Manifest, chosen: Code) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Final
 
 from codevault import userdir
 from codevault_cache import Cache, Snapshot
@@ -12,11 +13,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_CACHES: Final = 8
+"""How many caches a record names at most."""
+
+
 def remember(snapshot: Snapshot, roots: Sequence[str]) -> None:
-    """Writes the record of a snapshot that was mounted, unless it is there already."""
-    record = json.dumps({"caches": list(roots), "snapshot": snapshot.to_json().decode()}).encode()
-    if userdir.read("mounts", snapshot.name) != record:
-        userdir.write("mounts", snapshot.name, record)
+    """Writes the record of a snapshot that was mounted, unless it is there already.
+
+    Caches that it was mounted from before stay in the record as long as they exist.
+    """
+    try:
+        before = recall(snapshot.name)
+    except (OSError, ValueError):
+        before = None
+    older = before[1].roots if before is not None and before[0] == snapshot else ()
+    if older[: len(roots)] == tuple(roots):
+        return
+    caches = list(dict.fromkeys((*roots, *older)))[:_CACHES]
+    record = {"caches": caches, "snapshot": snapshot.to_json().decode()}
+    userdir.write("mounts", snapshot.name, json.dumps(record).encode())
 
 
 def recall(name: str) -> tuple[Snapshot, Cache] | None:
@@ -32,4 +47,5 @@ def recall(name: str) -> tuple[Snapshot, Cache] | None:
     data = json.loads(record)
     if not isinstance(data, dict) or not {"caches", "snapshot"} <= set(data):
         raise ValueError("the mount record is damaged")
-    return Snapshot.from_json(str(data["snapshot"]).encode()), Cache.open(data["caches"])
+    caches = [path for path in data["caches"] if os.path.isdir(path)]
+    return Snapshot.from_json(str(data["snapshot"]).encode()), Cache(tuple(caches))

@@ -9,11 +9,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from codevault.errors import CaptureError
+from codevault_cache.limits import FILE_BYTES
 from codevault_importhook import origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_COMPILED = (".pyc", ".so", ".pyd")
 _OURS = ("codevault", "codevault_importhook", "codevault_cache")
 
 
@@ -119,3 +121,12 @@ def roots_of(modules: Iterable[OwnModule]) -> list[str]:
     }
     folders = dict.fromkeys(module.root for module in modules)
     return sorted(folders, key=lambda folder: order.get(folder, len(order)))
+
+
+def files_below(folder: str) -> list[str]:
+    """The regular files of a package that may travel: no byte code, nothing compiled or large."""
+    found = []
+    for here, folders, names in os.walk(folder):
+        folders[:] = sorted(f for f in folders if f != "__pycache__" and not f.startswith("."))
+        found += [os.path.join(here, n) for n in sorted(names) if not n.endswith(_COMPILED)]
+    return [p for p in found if os.path.isfile(p) and os.path.getsize(p) <= FILE_BYTES]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 
 def imported() -> dict[str, str]:
@@ -20,7 +22,9 @@ def imported() -> dict[str, str]:
 
 def findings(recorded: Mapping[str, str]) -> tuple[str, ...]:
     """One line per recorded distribution that is missing here."""
-    return tuple(f"{name} {version} is not installed here" for name, version in _missing(recorded))
+    here = _installed(tuple(sys.path))
+    missing = sorted(name for name in recorded if _normal(name) not in here)
+    return tuple(f"{name} {recorded[name]} is not installed here" for name in missing)
 
 
 def compared(recorded: Mapping[str, str]) -> dict[str, tuple[str, str | None]]:
@@ -36,8 +40,24 @@ def installed(name: str) -> str | None:
         return None
 
 
-def _missing(recorded: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    return [(n, v) for n, (v, here) in compared(recorded).items() if here is None]
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@cache
+def _installed(folders: tuple[str, ...]) -> frozenset[str]:
+    """Normalised names of what is installed, by the names of metadata folders: none is opened."""
+    found = set()
+    for folder in folders:
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            continue
+        for name in names:
+            stem, dot, kind = name.rpartition(".")
+            if dot and kind in ("dist-info", "egg-info"):
+                found.add(_normal(stem.partition("-")[0]))
+    return frozenset(found)
 
 
 @cache

@@ -5,29 +5,30 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import codevault_importhook as hook
 from codevault.checkpoint import DIFF, PACK, open_checkpoint, read_member
-from codevault.code import Code
+from codevault.code import Code, Selection
 from codevault.errors import CaptureError, CheckpointError
 from codevault.provenances import Provenance, recall
-from codevault.splint import Splint, mounted_as
 from codevault_cache import Overlay, Snapshot, overlay_entries, pack_of_commit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from codevault.splint import Splint
 
-def code_of(policy: Any, target: Any) -> Code:
+
+def code_of(policy: Any, splint: Splint, said: Selection) -> Code:
     """The code of a policy that runs in a splint: what its checkpoint or repository named.
 
     Raises:
-        CaptureError: The splint was unloaded, or the checkpoint with its objects is gone.
+        CaptureError: The checkpoint with its objects is gone, or the caller said something else.
     """
-    parts = hook.split(target.__module__)
-    splint = mounted_as(parts[0]) if parts else None
-    if splint is None:
+    named = {"repo": said.repo, "roots": said.roots, "shared": said.shared, "include": said.include}
+    if given := [name for name, value in named.items() if value is not None]:
         raise CaptureError(
-            f"{target.__module__} is not mounted any more", "", "save before Splint.unload()"
+            f"{', '.join(given)} cannot be chosen for a policy that runs in {splint.name}",
+            "its code is that snapshot, as it was mounted",
+            "leave them out, or mount it otherwise with codevault.load_code(...)",
         )
     known = recall(policy)
     if known is not None and known.splint is not None and known.splint.name == splint.name:

@@ -13,16 +13,23 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def kept_rng() -> Iterator[None]:
-    """Restores Python's, numpy's and torch's (CPU and CUDA) generators on leaving."""
+    """Restores Python's, numpy's and torch's (CPU and CUDA) generators on leaving.
+
+    CUDA is looked at only where it is in use: asking would start it on every device, and processes
+    that are forked afterwards could not use it.
+    """
     import torch
 
-    python = random.getstate()
+    python, generator = random.getstate(), torch.get_rng_state()
     numpy = sys.modules.get("numpy")
     state = numpy.random.get_state() if numpy is not None else None
-    with torch.random.fork_rng():
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            if numpy is not None:
-                numpy.random.set_state(state)
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        torch.set_rng_state(generator)
+        if numpy is not None:
+            numpy.random.set_state(state)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from codevault import architecture as arch
 from codevault import packages, trust
-from codevault.capture import Selection, capture
+from codevault.capture import capture
 from codevault.checkpoint import write_checkpoint
 from codevault.freshload import rehearse as rehearse_load
 from codevault.manifest import Manifest, OverlayFile, OverlayPart, ProbePart
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from codevault.code import Code
+from codevault.code import Selection
+from codevault.errors import CaptureError
 
 
 def save_policy(
@@ -64,7 +66,7 @@ def save_policy(
         The manifest that was written.
 
     Raises:
-        CaptureError: The policy or its code cannot be written down; names the part.
+        CaptureError: The policy, its code or the metadata cannot be written down; names the part.
         CheckpointError: The file cannot be written.
     """
     from codevault import weights
@@ -72,18 +74,20 @@ def save_policy(
 
     policy = unwrap(policy)
     loaded = recall(policy)
-    chosen = {"class_path": type(policy)} if architecture is None else architecture
     said = Selection(None if repo is None else os.fspath(repo), roots, shared, include)
-    code = capture(policy, chosen, said, embed=embed)
+    code = capture(policy, architecture, said, embed=embed)
     if architecture is None and loaded is not None:
-        description = arch.to_yaml(loaded.architecture)
+        described = loaded.architecture
     else:
-        description = arch.to_yaml(arch.describe(chosen, code.name_of))
+        chosen = {"class_path": type(policy)} if architecture is None else architecture
+        described = arch.describe(chosen, code.name_of)
+    description = arch.to_yaml(described)
     environment = arch.encode(env, code.name_of, "env")
     if env is None and loaded is not None:
         environment = loaded.manifest.env
     with kept_rng():
         recorded = None if probe is None else record(policy, probe)
+    data = arch.encode(dict(metadata or {}), _no_name, "metadata")
     tensors = weights.prepare(policy.state_dict())
     probe_bytes = None if recorded is None else to_bytes(recorded)
     manifest = Manifest(
@@ -106,7 +110,7 @@ def save_policy(
         weights=tensors.sha256,
         probe=None if probe_bytes is None else _probe(recorded, probe_bytes),
         created=_now(),
-        metadata=dict(metadata or {}),
+        metadata=data,
     )
     final = os.fspath(path)
     trial = f"{final}.{os.getpid()}-{secrets.token_hex(4)}.rehearsal" if rehearse else final
@@ -128,6 +132,12 @@ def save_policy(
             os.unlink(trial)
     trust.remember_saved(manifest)
     return manifest
+
+
+def _no_name(thing: Any, where: str) -> str:
+    raise CaptureError(
+        f"{where} is {thing!r}, a class or function", "metadata is plain data", "str(...)"
+    )
 
 
 def _overlay(code: Code) -> OverlayPart | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -71,8 +72,7 @@ class Splint:
                 raise CodeError(
                     f"{path!r} is not in {self.name}",
                     f"{hook.strip(module.__name__)} has no {'.'.join(attributes)!r}",
-                    f"python -m codevault show shows what a checkpoint names; "
-                    f"the module is {getattr(module, '__file__', None)}",
+                    f"dir(splint.import_module({hook.strip(module.__name__)!r}))",
                 ) from None
         return found
 
@@ -81,6 +81,8 @@ class Splint:
         parts = hook.split(module)
         if parts is not None:
             return parts[0] == self.name
+        if module.partition(".")[0] in sys.stdlib_module_names:
+            return False  # whatever is called shared: it could do anything
         return any(module == s or module.startswith(f"{s}.") for s in self.snapshot.shared)
 
     def resolving(self) -> AbstractContextManager[None]:
@@ -157,9 +159,21 @@ def mounted_as(name: str) -> Splint | None:
 
 
 def compile_code(snapshot: Snapshot, cache: Cache) -> None:
-    """Compiles a snapshot's modules into the cache without mounting it."""
-    tree = cache.tree(snapshot.digest)
-    _code_pack(hook.Mount(snapshot.name, tree, snapshot.roots, snapshot.shared), cache)
+    """Compiles a snapshot's modules into the cache without mounting it.
+
+    Raises:
+        CodeError: The cache does not hold the snapshot.
+    """
+    try:
+        tree = cache.tree(snapshot.digest)
+        try:
+            _code_pack(hook.Mount(snapshot.name, tree, snapshot.roots, snapshot.shared), cache)
+        finally:
+            tree.close()
+    except CacheError as error:
+        raise CodeError(
+            f"{snapshot.name} cannot be compiled", str(error), "codevault cache verify"
+        ) from error
 
 
 def _code_pack(mounted: Mount, cache: Cache) -> bytes:

@@ -1,12 +1,14 @@
-"""Notices own modules whose files were edited after they were imported.
+"""Own modules whose functions are not the ones that their files hold now.
 
 A training run lasts for days, and its work tree is edited meanwhile: what is on disk when a
 checkpoint is saved need not be what the policy runs. A module counts as edited if its file is
-younger than this process and compiles to other code than the module's functions have.
+younger than this process, and a function of it has no counterpart in the file, comments and line
+numbers apart.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
@@ -18,33 +20,50 @@ if TYPE_CHECKING:
 
     from codevault.ownmodules import OwnModule
 
-_STARTED: Final = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)
+_INNER: Final = ("__func__", "__wrapped__", "fget", "fset", "fdel", "func")
+"""Where decorators, properties, methods and partial objects keep the function inside."""
 
 
 def edited(modules: Iterable[OwnModule]) -> tuple[str, ...]:
     """Names of the modules that run other code than their files hold now."""
     since = _process_start()
-    return tuple(m.name for m in modules if os.path.getmtime(m.file) > since and _differs(m))
+    return tuple(m.name for m in modules if _is_younger(m.file, since) and _differs(m))
+
+
+def _is_younger(file: str, since: float) -> bool:
+    try:
+        return os.path.getmtime(file) > since
+    except OSError:
+        return True  # gone since it was imported
 
 
 def _process_start() -> float:
     """When this process began, in seconds since the epoch; 0 where the system does not tell."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)  # what process start times are counted in
     try:
         with open("/proc/self/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])
+        booted = time.time() - time.clock_gettime(clock) if clock is not None else 0.0
     except (OSError, ValueError, IndexError):
         return 0.0
-    return _STARTED + ticks / os.sysconf("SC_CLK_TCK") - 1
+    return booted + ticks / os.sysconf("SC_CLK_TCK") - 1 if booted else 0.0
 
 
 def _differs(own: OwnModule) -> bool:
-    module = sys.modules[own.loaded]
     try:
         with open(own.file, "rb") as file:
-            there = set(_nested(compile(file.read(), own.file, "exec", dont_inherit=True)))
+            code = compile(file.read(), own.file, "exec", dont_inherit=True)
     except (OSError, SyntaxError, ValueError):
         return True
-    return any(code not in there for code in _running(module, os.path.realpath(own.file)))
+    there = {_normal(nested) for nested in _nested(code)}
+    running = _running(sys.modules[own.loaded], os.path.realpath(own.file))
+    return any(_normal(code) not in there for code in running)
+
+
+def _normal(code: CodeType) -> CodeType:
+    """The code without file name and line numbers: a comment above is no edit."""
+    constants = tuple(_normal(c) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_consts=constants, co_filename="", co_firstlineno=1, co_linetable=b"")
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
@@ -60,13 +79,14 @@ def _running(module: ModuleType, file: str) -> Iterator[CodeType]:
     seen: set[int] = set()
     while waiting:
         value = waiting.pop()
-        if id(value) in seen or getattr(value, "__module__", None) != module.__name__:
+        if id(value) in seen:
             continue
         seen.add(id(value))
-        if isinstance(value, type):
+        if isinstance(value, type) and value.__module__ == module.__name__:
             waiting += vars(value).values()
-        function = getattr(value, "__func__", value)
-        if not isinstance(function, FunctionType):
-            continue
-        if os.path.realpath(function.__code__.co_filename) == file:
-            yield function.__code__
+        if isinstance(value, FunctionType):
+            if os.path.realpath(value.__code__.co_filename) == file:
+                yield value.__code__
+            waiting += [value.__dict__["__wrapped__"]] if "__wrapped__" in value.__dict__ else []
+        elif isinstance(value, property | classmethod | staticmethod | functools.partial):
+            waiting += [getattr(value, name, None) for name in _INNER]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from codevault.nest import same
+from codevault.rng import kept_rng
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -212,17 +213,8 @@ def _ignore(call: Callable[[Any], object], argument: Any) -> None:
 @contextmanager
 def _seeded(seed: int) -> Iterator[Callable[[], bool]]:
     numpy = sys.modules.get("numpy")
-    cpu, python = torch.default_generator.get_state(), random.getstate()
-    array = numpy.random.get_state() if numpy else None
     # Before CUDA is initialised, torch.cuda.manual_seed_all would leave a seed for later.
-    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    cuda = torch.cuda.get_rng_state_all() if started else []
-    torch.default_generator.manual_seed(seed)
-    random.seed(seed)
-    if numpy:
-        numpy.random.seed(seed)
-    if cuda:
-        torch.cuda.manual_seed_all(seed)
+    cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
 
     def states() -> list[bytes]:
         tensors = [torch.default_generator.get_state()]
@@ -230,13 +222,12 @@ def _seeded(seed: int) -> Iterator[Callable[[], bool]]:
         texts = [repr(random.getstate()), repr(numpy.random.get_state()) if numpy else ""]
         return [bytes(t.tolist()) for t in tensors] + [text.encode() for text in texts]
 
-    first = states()
-    try:
-        yield lambda: states() != first
-    finally:
-        torch.default_generator.set_state(cpu)
-        random.setstate(python)
+    with kept_rng():
+        torch.default_generator.manual_seed(seed)
+        random.seed(seed)
         if numpy:
-            numpy.random.set_state(array)
+            numpy.random.seed(seed)
         if cuda:
-            torch.cuda.set_rng_state_all(cuda)
+            torch.cuda.manual_seed_all(seed)
+        first = states()
+        yield lambda: states() != first

@@ -1,4 +1,4 @@
-"""What codevault keeps for this user beside the cache: grants, mount records, marks of saved work.
+"""What codevault keeps for this user beside the cache: mount records, marks of saved work.
 
 These files widen what may run, so a folder that somebody else could write is not used at all.
 """
@@ -46,7 +46,7 @@ def read(kind: str, name: str) -> bytes | None:
         return None
     with os.fdopen(descriptor, "rb") as file:
         info = os.fstat(descriptor)
-        if info.st_uid != os.getuid() or info.st_mode & 0o022 or not stat.S_ISREG(info.st_mode):
+        if not only_ours(info) or not stat.S_ISREG(info.st_mode):
             return None
         return file.read()
 
@@ -56,17 +56,35 @@ def write(kind: str, name: str, data: bytes) -> bool:
     folder = state_folder(kind)
     if folder is None:
         return False
+    try:
+        replace(os.path.join(folder, name), data)
+    except OSError:
+        return False
+    return True
+
+
+def replace(path: str, data: bytes) -> None:
+    """Puts a file of mode 0600 in place of whatever was at `path`, in one step.
+
+    Raises:
+        OSError: It could not be written; what was there stays.
+    """
+    folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}-{secrets.token_hex(6)}")
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
             file.write(data)
-        os.replace(temporary, os.path.join(folder, name))
+        os.replace(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        return False
-    return True
+        raise
+
+
+def only_ours(info: os.stat_result) -> bool:
+    """Whether nobody but this user and root can write a file or folder of that status."""
+    return info.st_uid in (os.getuid(), 0) and not info.st_mode & 0o022
 
 
 def grants_file() -> str:
@@ -78,6 +96,4 @@ def grants_file() -> str:
 
 def _is_ours(folder: str) -> bool:
     info = os.lstat(folder)
-    return (
-        stat.S_ISDIR(info.st_mode) and info.st_uid in (os.getuid(), 0) and not info.st_mode & 0o022
-    )
+    return stat.S_ISDIR(info.st_mode) and only_ours(info)

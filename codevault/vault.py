@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import shlex
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from codevault.checkpoint import PACK, read_member
 from codevault.errors import CodeError, CodevaultError, FetchError, RefusedError
-from codevault.trust import Allowed, canonical
+from codevault.grants import canonical, explicit
 from codevault_cache import Cache, Snapshot, Wanted
-from codevault_cache.errors import CacheError
+from codevault_cache.errors import CacheError, CorruptEntry, Missing
 
 if TYPE_CHECKING:
     from codevault.checkpoint import Checkpoint
     from codevault.manifest import Manifest
+    from codevault.trust import Allowed
 
+T = TypeVar("T")
 CachePath = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Cache | None
 """Where the cache is: folders, an opened cache, or None for `CODEVAULT_CACHE` and the default."""
 
@@ -59,17 +63,42 @@ def prove(manifest: Manifest, allowed: Allowed, cache: Cache) -> None:
     from codevault_cache import is_reachable
 
     try:
-        if is_reachable(cache, manifest.repo, manifest.commit):
+        if is_reachable(cache, explicit(manifest.repo), manifest.commit):
             return
     except CacheError as error:
         raise translated(error) from error
-    repo = canonical(manifest.repo)
+    repo = shlex.quote(canonical(manifest.repo))
     raise RefusedError(
         f"commit {manifest.commit[:12]} is on no branch or tag of {repo}",
         "hosts serve the commits of forks and pull requests under the parent's address, so the "
         "grant for the repository does not cover it",
         f"codevault trust add {repo}@{manifest.commit}",
     )
+
+
+def used(
+    checkpoint: Checkpoint, allowed: Allowed, cache: Cache, use: Callable[[Snapshot, Cache], T]
+) -> tuple[T, bool]:
+    """Has a checkpoint's code in the cache, and does something with it.
+
+    An entry that turns out to be damaged is set aside, fetched again, and used once more.
+
+    Returns:
+        What `use` gave, and whether the code was in the cache already.
+
+    Raises:
+        RefusedError: The grant does not cover the commit.
+        FetchError: No origin gave the code.
+        CodeError: What it gave is refused, or is not what was recorded.
+    """
+    snapshot, hit = had(checkpoint, allowed, cache)
+    try:
+        return use(snapshot, cache), hit
+    except CodeError as error:
+        if not isinstance(error.__cause__, CorruptEntry | Missing):
+            raise
+    snapshot, _ = had(checkpoint, allowed, cache)
+    return use(snapshot, cache), False
 
 
 def had(checkpoint: Checkpoint, allowed: Allowed, cache: Cache) -> tuple[Snapshot, bool]:
@@ -83,11 +112,34 @@ def had(checkpoint: Checkpoint, allowed: Allowed, cache: Cache) -> tuple[Snapsho
         FetchError: No origin gave the code.
         CodeError: What it gave is refused, or is not what was recorded.
     """
-    prove(checkpoint.manifest, allowed, cache)
-    known = held(snapshot_of(checkpoint.manifest), cache)
+    manifest = checkpoint.manifest
+    prove(manifest, allowed, cache)
+    if allowed.scope != "checkpoint" and manifest.shared:
+        _check_shared(checkpoint, allowed, cache)
+    known = held(snapshot_of(manifest), cache)
     if known is not None:
         return known, True
     return warm([wanted_of(checkpoint, allowed)], cache)[0], False
+
+
+def _check_shared(checkpoint: Checkpoint, allowed: Allowed, cache: Cache) -> None:
+    """Under a grant for code, only the committed pyproject.toml says what is shared.
+
+    Shared names are within a checkpoint's reach: one that calls `subprocess` shared would run it.
+
+    Raises:
+        RefusedError: The manifest shares what the commit does not.
+    """
+    wanted = dataclasses.replace(wanted_of(checkpoint, allowed), shared=None)
+    stated = (cache.find(wanted) or warm([wanted], cache)[0]).shared
+    more = sorted(set(checkpoint.manifest.shared) - set(stated))
+    if more:
+        raise RefusedError(
+            f"this checkpoint shares {', '.join(more)} with the application, the commit does not",
+            f"[tool.codevault] of the commit shares {', '.join(stated) or 'nothing'}, and "
+            f"{allowed.reason}: that covers the code, not the checkpoint's own word",
+            f"codevault trust add sha256:{checkpoint.manifest.checkpoint_digest}",
+        )
 
 
 def wanted_of(checkpoint: Checkpoint, allowed: Allowed) -> Wanted:
@@ -111,7 +163,7 @@ def wanted_of(checkpoint: Checkpoint, allowed: Allowed) -> Wanted:
         except CacheError as error:
             raise translated(error) from error
     return Wanted(
-        repo=manifest.repo,
+        repo=None if manifest.repo is None else explicit(manifest.repo),
         commit=manifest.commit,
         roots=manifest.roots,
         shared=manifest.shared,

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from codevault.checkpoint import open_checkpoint
-from codevault.errors import CodevaultError
+from codevault.errors import CodeError, CodevaultError, FetchError
+from codevault.grants import explicit, grant
 from codevault.splint import compile_code
-from codevault.trust import allow, grant
+from codevault.trust import Trust, allow
 from codevault.uri import fetched
-from codevault.vault import CachePath, had, opened, warm
+from codevault.vault import CachePath, opened, used, warm
 from codevault_cache import Cache, Snapshot, Wanted
 
-Trust = Sequence[str] | None
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +88,36 @@ def prefetch(
 def _item(uri: str, trust: Trust, vault: Cache) -> PrefetchItem:
     start = time.perf_counter()
     try:
-        snapshot, status = _snapshot(uri, trust, vault)
-        compile_code(snapshot, vault)
+        name, hit = _had(uri, trust, vault)
     except CodevaultError as error:
         return PrefetchItem(uri, "failed", "", error, time.perf_counter() - start)
-    return PrefetchItem(uri, status, snapshot.name, None, time.perf_counter() - start)
+    except (OSError, ValueError) as error:  # one bad item must not stop the others
+        failure = FetchError(f"{uri} failed", f"{type(error).__name__}: {error}", "")
+        return PrefetchItem(uri, "failed", "", failure, time.perf_counter() - start)
+    status = "hit" if hit else "fetched"
+    return PrefetchItem(uri, status, name, None, time.perf_counter() - start)
 
 
-def _snapshot(uri: str, trust: Trust, vault: Cache) -> tuple[Snapshot, str]:
+def _had(uri: str, trust: Trust, vault: Cache) -> tuple[str, bool]:
+    """Has the code behind one URI in the cache, compiled: its splint name, and if it was there."""
+
+    def compiled(snapshot: Snapshot, cache: Cache) -> str:
+        compile_code(snapshot, cache)
+        return snapshot.name
+
     named = _commit(uri)
-    if named is not None:
-        wanted = Wanted(repo=named[0], commit=named[1])
-        known = vault.find(wanted)
-        return (known, "hit") if known is not None else (warm([wanted], vault)[0], "fetched")
-    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
-    snapshot, hit = had(checkpoint, allow(checkpoint.manifest, trust), vault)
-    return snapshot, "hit" if hit else "fetched"
+    if named is None:
+        folder = os.path.join(vault.roots[0], "checkpoints")
+        checkpoint = open_checkpoint(fetched(uri, folder))
+        return used(checkpoint, allow(checkpoint.manifest, trust), vault, compiled)
+    wanted = Wanted(repo=explicit(named[0]), commit=named[1])
+    known = vault.find(wanted)
+    if known is not None:
+        try:
+            return compiled(known, vault), True
+        except CodeError:  # damaged, and set aside by now
+            pass
+    return compiled(warm([wanted], vault)[0], vault), False
 
 
 def _commit(uri: str) -> tuple[str, str] | None:

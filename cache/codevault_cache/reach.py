@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import stat
 from typing import TYPE_CHECKING
 
@@ -49,14 +50,16 @@ def is_reachable(cache: Cache, repo: str, commit: str) -> bool:
         return True
     address = address_of(repo)
     if address.kind == "local":
-        return _locally(address.path, commit)
-    if environ.offline():
+        found = _locally(address.path, commit)
+    elif environ.offline():
         raise Offline(
             f"Whether {address.public} holds the commit is not known here yet.",
             "CODEVAULT_OFFLINE forbids asking.",
-            f"codevault trust add {address.public}@{commit}",
+            f"codevault trust add {shlex.quote(address.public)}@{commit}",
         )
-    if not _remotely(address, commit):
+    else:
+        found = _remotely(address, commit)
+    if not found:
         return False
     from codevault_cache.publish import publish_file
 

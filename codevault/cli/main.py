@@ -123,7 +123,7 @@ def trust_add(patterns: tuple[str, ...]) -> None:
 @_json_option
 def trust_ls(as_json: bool) -> None:
     """List the grants."""
-    from codevault.trust import user_grants
+    from codevault.grants import user_grants
 
     grants = [str(grant) for grant in user_grants()]
     _echo(as_json, grants, grants or ["no grants"])

@@ -119,10 +119,60 @@ def test_url_is_saved_without_user_info(walker: Any, tmp_path: Path) -> None:
     assert b"s3cret" not in (tmp_path / "best.mpt").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("metadata", "named"),
+    [({"reward": torch.ones(1)}, "metadata.reward"), ({"net": torch.nn.Linear}, "metadata.net")],
+)
+def test_metadata_is_plain_data(metadata: Any, named: str, walker: Any, tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match=named):
+        save(tmp_path, walker.net.Walker(), metadata=metadata)
+
+
+def test_module_that_no_import_finds_is_refused(walker: Any, tmp_path: Path) -> None:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("other", walker.top / "src/walker/net.py")
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["other"] = module
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    try:
+        with pytest.raises(CaptureError, match="no module that an import finds"):
+            save(tmp_path, module.Walker())
+        with pytest.raises(CaptureError, match="no module that an import finds"):
+            save(tmp_path, walker.net.Walker(), shared=["walker"])
+    finally:
+        del sys.modules["other"]
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"tool = 3", b"[tool]\ncodevault = 3"])
+def test_pyproject_that_says_nothing_is_no_error(text: bytes, walker: Any, tmp_path: Path) -> None:
+    walker.commit({"pyproject.toml": text})
+    assert save(tmp_path, walker.net.Walker()).roots == ("src",)
+
+
+def test_policy_of_a_library_class_is_saved_again(project: Any, tmp_path: Path) -> None:
+    project.commit(
+        {
+            "src/gait/__init__.py": "",
+            "src/gait/net.py": "import torch\ndef make():\n"
+            "    return torch.nn.Sequential(torch.nn.Linear(4, 2))\n",
+        }
+    )
+    net = project.load("gait.net")
+    first = save(tmp_path, net.make(), architecture={"class_path": "gait.net:make"})
+    old = codevault.load_policy(tmp_path / "best.mpt")
+    again = save(tmp_path, old)
+    assert (again.commit, again.architecture) == (first.commit, first.architecture)
+    assert torch.equal(codevault.load_policy(tmp_path / "best.mpt")(OBS), old(OBS))
+    with pytest.raises(CaptureError, match="include cannot be chosen"):
+        save(tmp_path, old, include=["*.md"])
+
+
 def test_repo_may_be_said(walker: Any, tmp_path: Path) -> None:
     manifest = save(tmp_path, walker.net.Walker(), repo=walker.top)
     assert manifest.commit == walker.head
-    manifest = save(tmp_path, walker.net.Walker(), repo="https://example.org/said.git")
+    manifest = save(tmp_path, walker.net.Walker(), repo="https://me:pw@example.org/said.git")
     assert manifest.repo == "https://example.org/said.git"
     with pytest.raises(CaptureError, match="no git work tree"):
         save(tmp_path, walker.net.Walker(), repo=tmp_path)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +13,6 @@ from click.testing import CliRunner
 
 import codevault
 from codevault.cli import main
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def run(*arguments: str) -> Any:
@@ -70,6 +69,21 @@ def test_prefetch_goes_on_after_a_bad_one(best: str, tmp_path: Path, walker: Any
     assert rows[0]["error"]["reference"] == "not-a-checkpoint"
     assert result.exit_code == 1
     assert run("prefetch", f"{walker.top}@{'0' * 40}").exit_code == 3
+
+
+def test_prefetch_heals_a_damaged_entry(best: str, walker: Any) -> None:
+    run("prefetch", best)
+    for pack in Path(os.environ["CODEVAULT_CACHE"]).rglob("*.cvs"):
+        pack.chmod(0o600)
+        pack.write_bytes(b"damaged")
+    row = json.loads(run("prefetch", best, "--json").output)
+    assert (row["status"], row["error"]) == ("fetched", None)
+    for pack in Path(os.environ["CODEVAULT_CACHE"]).rglob("*.cvs"):
+        pack.chmod(0o600)
+        pack.write_bytes(b"damaged")
+    named = json.loads(run("prefetch", f"{walker.top}@{walker.head}", "--json").output)
+    assert named["error"] is None
+    codevault.load_policy(best)
 
 
 def test_exit_codes(best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

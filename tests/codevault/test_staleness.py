@@ -15,48 +15,95 @@ from codevault.errors import CodeChangedWarning
 if TYPE_CHECKING:
     from pathlib import Path
 
-EDITED = """
-    import torch
-    from walker.scale import SCALE
+SOURCE = """import functools
+import torch
+from walker.scale import SCALE
 
-    class Walker(torch.nn.Module):
-        def __init__(self, inputs=4, actions=2, act=torch.tanh):
-            super().__init__()
-            self.body = torch.nn.Linear(inputs, 8)
-            self.head = torch.nn.Linear(8, actions)
-            self.act = act
+def twice(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return 2 * function(*args)
+    return wrapper
 
-        def forward(self, obs):
-            return 0 * self.head(self.act(self.body(obs)))
+class Walker(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = torch.nn.Linear(4, 8)
+
+    @property
+    def size(self):
+        return 8
+
+    @staticmethod
+    def fixed(x):
+        return x + 0
+
+    @torch.no_grad()
+    def frozen(self, x):
+        return x * 1
+
+    @twice
+    def forward(self, obs):
+        return SCALE * self.body(obs)
 """
+
+
+@pytest.fixture
+def edited(walker: Any) -> Any:
+    """The walker with many kinds of functions, committed and imported anew."""
+    walker.commit({"src/walker/net.py": SOURCE})
+    walker.net = walker.load("walker.net")
+    return walker
 
 
 def save(path: Path, policy: Any) -> Any:
     return codevault.save_policy(path / "best.mpt", policy, probe=torch.ones(1, 4))
 
 
-def test_edited_module_is_a_warning_and_nothing_is_lost(walker: Any, tmp_path: Path) -> None:
-    policy = walker.net.Walker()
-    walker.write({"src/walker/net.py": EDITED})
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("SCALE * self.body", "0 * self.body"),
+        ("return 8", "return 9"),
+        ("x + 0", "x + 1"),
+        ("x * 1", "x * 2"),
+        ("2 * function", "3 * function"),
+        ("Linear(4, 8)", "Linear(4, 16)"),
+    ],
+)
+def test_edited_function_is_a_warning_and_nothing_is_lost(
+    old: str, new: str, edited: Any, tmp_path: Path
+) -> None:
+    policy = edited.net.Walker()
+    assert old in SOURCE
+    edited.write({"src/walker/net.py": SOURCE.replace(old, new)})
     with pytest.warns(CodeChangedWarning, match=r"walker\.net"):
         save(tmp_path, policy)
     assert (tmp_path / "best.mpt").exists()
 
 
-def test_unreadable_edit_is_a_warning_too(walker: Any, tmp_path: Path) -> None:
-    policy = walker.net.Walker()
-    walker.write({"src/walker/net.py": "def broken(:"})
+@pytest.mark.parametrize("content", ["def broken(:", "x = '\0'"])
+def test_unreadable_edit_is_a_warning_too(content: str, edited: Any, tmp_path: Path) -> None:
+    policy = edited.net.Walker()
+    edited.write({"src/walker/net.py": content})
     with pytest.warns(CodeChangedWarning, match=r"walker\.net"):
         save(tmp_path, policy)
 
 
-def test_touched_comment_free_and_reimported_modules_are_not_edited(
-    walker: Any, tmp_path: Path
-) -> None:
+def test_deleted_module_is_a_warning_too(edited: Any, tmp_path: Path) -> None:
+    policy = edited.net.Walker()
+    edited.write({"src/walker/scale.py": None})
+    with pytest.warns(CodeChangedWarning, match=r"walker\.scale"):
+        save(tmp_path, policy)
+
+
+def test_comments_and_reimported_modules_are_no_edits(edited: Any, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        policy = walker.net.Walker()
-        os.utime(walker.top / "src/walker/net.py")
+        policy = edited.net.Walker()
+        os.utime(edited.top / "src/walker/net.py")
         save(tmp_path, policy)
-        walker.write({"src/walker/net.py": EDITED})
-        save(tmp_path, walker.load("walker.net").Walker())
+        edited.write({"src/walker/net.py": "# a comment\n\n" + SOURCE.replace("x * 1", "x  *  1")})
+        save(tmp_path, policy)
+        edited.write({"src/walker/net.py": SOURCE.replace("x + 0", "x + 5")})
+        save(tmp_path, edited.load("walker.net").Walker())

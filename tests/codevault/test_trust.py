@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import subprocess
+import sys
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import codevault
-from codevault import grants, trust, userdir
+from codevault import grants, userdir
 from codevault.errors import CodeError, CodevaultError, RefusedError
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def test_nothing_of_a_foreign_checkpoint_runs_without_a_grant(
     manifest = foreign()
     with pytest.raises(RefusedError) as caught:
         load(tmp_path)
-    assert caught.value.hint == f"codevault trust add {trust.canonical(manifest.repo)}"
+    assert caught.value.hint == f"codevault trust add {grants.canonical(manifest.repo)}"
     assert caught.value.exit_code == 4
     with pytest.raises(RefusedError):
         codevault.load_policy(tmp_path / "best.mpt", code="current")
@@ -96,7 +98,7 @@ def test_grants_of_the_user_file_and_the_environment(
     manifest = foreign()
     grants.add(manifest.repo)
     load(tmp_path)
-    assert [str(g) for g in trust.user_grants()] == [trust.canonical(manifest.repo)]
+    assert [str(g) for g in grants.user_grants()] == [grants.canonical(manifest.repo)]
     grants.remove(manifest.repo)
     with pytest.raises(RefusedError):
         load(tmp_path)
@@ -164,10 +166,110 @@ def test_current_code_does_not_run_what_a_checkpoint_calls_its_own(
         return json.dumps(stated).encode()
 
     changed(tmp_path / "best.mpt", "manifest.json", lie)
-    for code in ("current", "pinned"):
-        with pytest.raises(CodeError):
-            load(tmp_path, trust=[manifest.repo], code=code)
+    with pytest.raises(CodeError):
+        load(tmp_path, trust=[manifest.repo])
+    with pytest.raises(RefusedError, match="may not choose what runs in the current code"):
+        load(tmp_path, trust=[manifest.repo], code="current")
     assert not proof.exists()
+
+
+@pytest.mark.parametrize("shared", ["posix", "os", "builtins", "torch", "walker"])
+@pytest.mark.parametrize("scope", ["repository", "commit"])
+def test_grant_for_code_does_not_cover_what_a_checkpoint_calls_shared(
+    scope: str, shared: str, foreign: Any, tmp_path: Path
+) -> None:
+    """`shared=["posix"], class_path: posix:system` under a granted repository's name."""
+    manifest = foreign()
+    proof = tmp_path / "it-ran"
+    text = f"class_path: {shared}:system\nargs: ['touch {proof}']\n".encode()
+    changed(tmp_path / "best.mpt", "policy_architecture.yaml", lambda _: text)
+
+    def lie(data: bytes) -> bytes:
+        stated = json.loads(data)
+        stated["architecture"] = hashlib.sha256(text).hexdigest()
+        stated["shared"] = [shared]
+        return json.dumps(stated).encode()
+
+    changed(tmp_path / "best.mpt", "manifest.json", lie)
+    grant = manifest.repo if scope == "repository" else f"{manifest.repo}@{manifest.commit}"
+    with pytest.raises(RefusedError, match="shares"):
+        load(tmp_path, trust=[grant])
+    assert not proof.exists()
+
+
+def test_shared_names_that_the_commit_states_are_covered(
+    project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.commit(
+        {
+            "pyproject.toml": '[tool.codevault]\nroots = ["src"]\nshared = ["gait.api"]\n',
+            "src/gait/__init__.py": "",
+            "src/gait/api.py": "class Env: pass\n",
+            "src/gait/net.py": "import torch\nfrom gait.api import Env\n"
+            "class Net(torch.nn.Linear):\n    env = Env\n"
+            "    def __init__(self): super().__init__(4, 2)\n",
+        }
+    )
+    bare = tmp_path / "server.git"
+    subprocess.run(["git", "clone", "--quiet", "--bare", project.top, bare], check=True)
+    project.git("remote", "add", "origin", f"file://{bare}")
+    project.git("fetch", "--quiet", "origin")
+    net = project.load("gait.net")
+    with monkeypatch.context() as other:
+        other.setenv("XDG_STATE_HOME", str(tmp_path / "somebody-else"))
+        manifest = save(tmp_path, net.Net())
+    assert load(tmp_path, trust=[manifest.repo]).env is net.Env
+
+
+def test_folder_that_is_called_like_an_address_is_not_fetched_from(
+    walker: Any, foreign: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`github.com:owner/repo` as a folder of the working folder."""
+    working = tmp_path / "downloads"
+    (working / "github.invalid:owner").mkdir(parents=True)
+    monkeypatch.chdir(working)
+    clone = ["git", "clone", "--quiet", "--bare", walker.top, "github.invalid:owner/repo"]
+    subprocess.run([*clone[:-1], str(working / clone[-1])], check=True)
+    manifest = foreign()
+    changed(
+        tmp_path / "best.mpt",
+        "manifest.json",
+        lambda data: data.replace(manifest.repo.encode(), b"github.invalid:owner/repo"),
+    )
+    monkeypatch.setenv("GIT_SSH_COMMAND", "false")
+    with pytest.raises(CodevaultError) as caught:
+        load(tmp_path, trust=["https://github.invalid/owner/repo"])
+    assert caught.value.exit_code in (3, 4)
+    assert not hasattr(caught.value, "splint")
+
+
+@pytest.mark.parametrize("repo", ["walker", "../walker", "ext::sh -c true", "https://", "a\nb"])
+def test_address_that_cannot_be_granted_is_a_refusal(
+    repo: str, foreign: Any, tmp_path: Path
+) -> None:
+    manifest = foreign()
+    changed(
+        tmp_path / "best.mpt",
+        "manifest.json",
+        lambda data: data.replace(json.dumps(manifest.repo).encode(), json.dumps(repo).encode()),
+    )
+    with pytest.raises(CodevaultError) as caught:
+        load(tmp_path, trust=["https://example.org/a/b"])
+    assert "\n" not in caught.value.hint
+    assert isinstance(caught.value, RefusedError) or repo == "a\nb"
+
+
+def test_hints_can_be_pasted(foreign: Any, tmp_path: Path) -> None:
+    manifest = foreign()
+    evil = "https://example.org/o/r;touch evil|sh"
+    changed(
+        tmp_path / "best.mpt",
+        "manifest.json",
+        lambda data: data.replace(manifest.repo.encode(), evil.encode()),
+    )
+    with pytest.raises(RefusedError) as caught:
+        load(tmp_path)
+    assert shlex.split(caught.value.hint)[3:] == [evil]
 
 
 def test_commit_that_no_branch_leads_to_is_not_covered_by_its_repository(
@@ -206,9 +308,10 @@ def test_class_path_does_not_reach_what_own_modules_import(
         "manifest.json",
         lambda data: data.replace(manifest.architecture.encode(), digest.encode()),
     )
+    changed_manifest = codevault.read_manifest(tmp_path / "best.mpt")
     for code in ("pinned", "current"):
         with pytest.raises(CodeError, match="no"):
-            load(tmp_path, trust=[manifest.repo], code=code)
+            load(tmp_path, trust=[f"sha256:{changed_manifest.checkpoint_digest}"], code=code)
 
 
 def test_working_folder_grants_nothing(
@@ -246,7 +349,7 @@ SAME = (
 
 @pytest.mark.parametrize("url", SAME)
 def test_spellings_of_one_repository(url: str) -> None:
-    assert trust.canonical(url) == "https://github.com/Metta-AI/metta"
+    assert grants.canonical(url) == "https://github.com/Metta-AI/metta"
 
 
 @pytest.mark.parametrize(
@@ -265,7 +368,7 @@ def test_spellings_of_one_repository(url: str) -> None:
     ],
 )
 def test_other_places_are_other_repositories(url: str) -> None:
-    assert trust.canonical(url) != "https://github.com/Metta-AI/metta"
+    assert grants.canonical(url) != "https://github.com/Metta-AI/metta"
 
 
 @pytest.mark.parametrize(
@@ -278,21 +381,27 @@ def test_other_places_are_other_repositories(url: str) -> None:
         "ftp://example.org/a",
         "https://[broken/a",
         "https://example.org/a?b=c",
+        "github.com/owner/repo",
+        "sha256:abcd1234",
+        "https://github.com/o/r@main",
+        "",
+        ".",
+        "owner",
     ],
 )
 def test_addresses_that_cannot_be_granted(url: str) -> None:
     with pytest.raises(CodevaultError):
-        trust.grant(url)
+        grants.grant(url)
 
 
 @given(st.text(max_size=60))
 def test_no_text_makes_a_grant_of_another_kind(text: str) -> None:
     try:
-        grant = trust.grant(text)
+        grant = grants.grant(text)
     except CodevaultError:
         return
     assert (grant.checkpoint is None) != (grant.repo is None)
-    assert trust.grant(str(grant)) == grant
+    assert grants.grant(str(grant)) == grant
 
 
 def test_credentials_never_appear_in_a_refusal(foreign: Any, tmp_path: Path) -> None:
@@ -305,3 +414,55 @@ def test_credentials_never_appear_in_a_refusal(foreign: Any, tmp_path: Path) -> 
     with pytest.raises(RefusedError) as caught:
         load(tmp_path)
     assert "s3cret" not in str(caught.value)
+
+
+def test_grants_file_that_others_could_write_is_not_used(foreign: Any, tmp_path: Path) -> None:
+    manifest = foreign()
+    grants.add(manifest.repo)
+    os.chmod(userdir.grants_file(), 0o666)
+    with pytest.warns(codevault.CodevaultWarning, match="others could write it"):
+        assert grants.user_grants() == []
+    with pytest.raises(CodevaultError, match="chmod go-w"):
+        grants.add("https://example.org/a/b")
+    os.chmod(userdir.grants_file(), 0o600)
+    load(tmp_path)
+
+
+def test_broken_lines_do_not_stop_other_grants(foreign: Any, tmp_path: Path) -> None:
+    manifest = foreign()
+    grants.add(manifest.repo)
+    with open(userdir.grants_file(), "a") as file:
+        file.write("https://github.com\n\n# a comment\nnonsense  # and more\n")
+    with pytest.warns(codevault.CodevaultWarning, match=r"trust:[25] is no grant"):
+        load(tmp_path)
+    grants.add("https://example.org/a/b")
+    grants.remove("https://example.org/a/b")
+    with open(userdir.grants_file()) as file:
+        assert "# a comment\n" in file.readlines()
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", None])
+def test_unreadable_grants_file_is_one_of_our_errors(content: bytes | None) -> None:
+    path = userdir.grants_file()
+    os.makedirs(os.path.dirname(path), 0o700)
+    if content is None:
+        os.mkdir(path)
+    else:
+        with open(path, "wb") as file:
+            file.write(content)
+    with pytest.raises(CodevaultError, match="cannot be read"):
+        grants.add("https://example.org/a/b")
+
+
+def test_two_commands_at_once_lose_no_grant() -> None:
+    program = "import sys; from codevault import grants; grants.add(sys.argv[1])"
+    urls = [f"https://example.org/a/{n}" for n in range(8)]
+    running = [subprocess.Popen([sys.executable, "-c", program, url]) for url in urls]
+    assert [process.wait() for process in running] == [0] * len(urls)
+    assert sorted(str(grant) for grant in grants.user_grants()) == urls
+
+
+def test_trust_is_a_list(foreign: Any, tmp_path: Path) -> None:
+    manifest = foreign()
+    with pytest.raises(CodevaultError, match="not a list"):
+        load(tmp_path, trust=manifest.repo)

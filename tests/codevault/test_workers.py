@@ -73,6 +73,23 @@ def test_processes_snapshot_missing_in_the_worker_is_a_clear_error(
     assert b"codevault prefetch" in done.stderr
 
 
+def test_processes_rehearsal_leaves_the_users_records_alone(walker: Any, tmp_path: Path) -> None:
+    path, obs = tmp_path / "best.mpt", torch.ones(1, 4)
+    codevault.save_policy(path, walker.net.Walker(), probe=obs)
+    policy = codevault.load_policy(path)
+    codevault.save_policy(tmp_path / "again.mpt", walker.net.Walker(), probe=obs, rehearse=True)
+    assert unpickle(pickle.dumps(policy)).returncode == 0
+
+
+def test_processes_any_cache_that_still_exists_will_do(walker: Any, tmp_path: Path) -> None:
+    path, obs = tmp_path / "best.mpt", torch.ones(1, 4)
+    codevault.save_policy(path, walker.net.Walker(), probe=obs)
+    policy = codevault.load_policy(path)
+    codevault.load_policy(path, cache=tmp_path / "another")
+    remove(str(tmp_path / "another"))
+    assert unpickle(pickle.dumps(policy)).returncode == 0
+
+
 def test_processes_startup_file_can_be_switched_off(policy: Any) -> None:
     done = unpickle(pickle.dumps(policy), CODEVAULT_STARTUP="0")
     assert b"No module named '_splint_" in done.stderr
