@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     )
     from codevault.load import load_code, load_policy
     from codevault.manifest import Manifest
+    from codevault.prefetching import PrefetchReport, prefetch
     from codevault.provenances import Provenance, provenance
     from codevault.save import save_policy
     from codevault.show import read_manifest
     from codevault.splint import Splint
-    from codevault.warmup import PrefetchReport, prefetch
 
 _HOME = {
     "AuditWarning": "errors",
@@ -39,13 +39,13 @@ _HOME = {
     "DynamicAgentLoader": "agents",
     "Manifest": "manifest",
     "PackagesWarning": "errors",
-    "PrefetchReport": "warmup",
+    "PrefetchReport": "prefetching",
     "ProbeWarning": "errors",
     "Provenance": "provenances",
     "Splint": "splint",
     "load_code": "load",
     "load_policy": "load",
-    "prefetch": "warmup",
+    "prefetch": "prefetching",
     "provenance": "provenances",
     "read_manifest": "show",
     "save_policy": "save",

@@ -1,4 +1,4 @@
-"""The name under which evaluation code asks for agents; the same load as `load_policy`."""
+"""`DynamicAgentLoader`, the name under which evaluation code knows `load_policy`."""
 
 from __future__ import annotations
 

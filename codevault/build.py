@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from codevault.manifest import Manifest
 
 
-class Code(Protocol):
+class CodeVersion(Protocol):
     """A version of the code: a splint, or the host's current modules."""
 
     def load_symbol(self, path: str) -> Any:
@@ -75,7 +75,7 @@ class CurrentCode:
         return nullcontext()
 
 
-def build(description: dict[str, Any], code: Code, env: Any) -> Any:
+def build(description: dict[str, Any], code: CodeVersion, env: Any) -> Any:
     """The policy, with the weights that its constructor gives it.
 
     Args:
@@ -174,12 +174,12 @@ def _missing(error: ModuleNotFoundError, manifest: Manifest) -> CodeError:
     )
 
 
-def environment(recorded: Any, code: Code) -> Any:
+def environment(recorded: Any, code: CodeVersion) -> Any:
     """The environment description that a manifest recorded, as an object of `code`'s classes."""
     return arch.decode(recorded, lambda name: _own(code, name), "env")
 
 
-def _own(code: Code, path: str) -> Any:
+def _own(code: CodeVersion, path: str) -> Any:
     """A class, function or enum member that the code itself defines.
 
     What its modules merely import is not reached: `pkg.mod:os.system` would run a stranger's words.

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import codevault_importhook as hook
 from codevault import architecture as arch
-from codevault import distributions, recapture
-from codevault.code import Code, Selection
+from codevault import installed, resaved
+from codevault.captured import Captured, Selection
+from codevault.embedded import embedded
 from codevault.errors import CaptureError, CodeChangedWarning
 from codevault.ownmodules import OwnModule, files_below, must_have_file, reached, roots_of
 from codevault.provenances import recall
 from codevault.splint import mounted_as
 from codevault.staleness import edited
-from codevault.vault import translated
+from codevault.supply import translated
 from codevault_cache import find_worktree, overlay_entries, public_url, read_worktree
 from codevault_cache.errors import CacheError
 from codevault_importhook.origin import is_library_file
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def capture(policy: Any, architecture: Any, said: Selection, *, embed: bool) -> Code:
+def capture(policy: Any, architecture: Any, said: Selection, *, embed: bool) -> Captured:
     """The code of a live policy.
 
     Args:
@@ -45,7 +46,7 @@ def capture(policy: Any, architecture: Any, said: Selection, *, embed: bool) -> 
     """
     known = recall(policy)
     if architecture is None and known is not None and known.splint is not None:
-        return recapture.code_of(policy, known.splint, said)
+        return resaved.code_of(policy, known.splint, said)
     target = arch.target_of({"class_path": type(policy)} if architecture is None else architecture)
     parts = hook.split(target.__module__)
     if parts is not None:
@@ -54,10 +55,10 @@ def capture(policy: Any, architecture: Any, said: Selection, *, embed: bool) -> 
             raise CaptureError(
                 f"{target.__module__} is not mounted any more", "", "save before Splint.unload()"
             )
-        return recapture.code_of(policy, splint, said)
+        return resaved.code_of(policy, splint, said)
     must_have_file(target)
     if is_library_file(os.path.realpath(sys.modules[target.__module__].__file__ or "")):
-        return distributions.code_of(target, type(policy), said.shared or ())
+        return installed.code_of(target, type(policy), said.shared or ())
     things = [target, type(policy), *_classes(policy)]
     try:
         return _application(things, said, embed=embed)
@@ -65,7 +66,7 @@ def capture(policy: Any, architecture: Any, said: Selection, *, embed: bool) -> 
         raise _refused(error) from error
 
 
-def _application(things: Sequence[Any], said: Selection, *, embed: bool) -> Code:
+def _application(things: Sequence[Any], said: Selection, *, embed: bool) -> Captured:
     modules = reached(things, said.shared or ())
     if not modules:
         raise CaptureError(
@@ -95,7 +96,7 @@ def _application(things: Sequence[Any], said: Selection, *, embed: bool) -> Code
         include=[*include, *_ignored(modules, top)],
         embed=embed or _is_url(said.repo),
     )
-    return Code(
+    return Captured(
         snapshot=found.snapshot,
         repo=public_url(str(said.repo)) if _is_url(said.repo) else found.remote,
         base=found.base,
@@ -143,7 +144,7 @@ def _work_tree(modules: Sequence[OwnModule], repo: str | None) -> str | None:
     return next(iter(tops), None)
 
 
-def _without_repository(modules: Sequence[OwnModule], said: Selection) -> Code:
+def _without_repository(modules: Sequence[OwnModule], said: Selection) -> Captured:
     """Code in no repository: the files of its top-level modules and packages travel."""
     folders = roots_of(modules)
     top = os.path.commonpath(folders)
@@ -154,7 +155,7 @@ def _without_repository(modules: Sequence[OwnModule], said: Selection) -> Code:
         package = os.path.join(module.root, name)
         whole = files_below(package) if os.path.isdir(package) else [module.file]
         files |= {_relative(path, top): path for path in whole}
-    return recapture.embedded(
+    return embedded(
         {path: _content(file) for path, file in files.items()},
         roots=roots,
         shared=tuple(said.shared or ()),

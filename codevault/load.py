@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codevault import architecture as arch
 from codevault import packages, userdir
-from codevault.build import Code, CurrentCode, build, check_kept, environment, explained
+from codevault.build import CodeVersion, CurrentCode, build, check_kept, environment, explained
 from codevault.checkpoint import PROBE, Checkpoint, open_checkpoint, read_member
 from codevault.errors import CodevaultError, PackagesWarning, ProbeWarning
 from codevault.provenances import Provenance, remember
 from codevault.rng import kept_rng
 from codevault.splint import Splint, mount
+from codevault.supply import CachePath, opened, translated, used, warm
 from codevault.trust import Allowed, Trust, allow, allow_architecture
 from codevault.uri import fetched
-from codevault.vault import CachePath, opened, translated, used, warm
 from codevault_cache import Cache, Wanted, overlay_of
 from codevault_cache.errors import CacheError
 
@@ -148,7 +148,7 @@ def _packages(manifest: Manifest) -> tuple[str, ...]:
 
 def _code(
     checkpoint: Checkpoint, code: str | Splint, allowed: Allowed | None, vault: Cache
-) -> Code:
+) -> CodeVersion:
     """The version of the code to build with: in the cache, and mounted."""
     if isinstance(code, Splint) or allowed is None:
         assert isinstance(code, Splint)
@@ -159,11 +159,11 @@ def _code(
     return used(checkpoint, allowed, vault, mount)[0]
 
 
-def _environment(env: Any, manifest: Manifest, chosen: Code) -> Any:
+def _environment(env: Any, manifest: Manifest, chosen: CodeVersion) -> Any:
     return environment(manifest.env, chosen) if env is None else env
 
 
-def _assign_weights(policy: Any, checkpoint: Checkpoint, chosen: Code, where: str) -> None:
+def _assign_weights(policy: Any, checkpoint: Checkpoint, chosen: CodeVersion, where: str) -> None:
     from codevault import weights
 
     weights.verify_digest_once(checkpoint, userdir.state_folder("verified") or "")

@@ -1,4 +1,4 @@
-"""Where a loaded policy came from, without touching the policy."""
+"""Where the loaded policies of this process came from; holds the public `provenance`."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ from codevault import architecture as arch
 from codevault import packages, trust
 from codevault.capture import capture
 from codevault.checkpoint import write_checkpoint
-from codevault.freshload import rehearse as rehearse_load
 from codevault.manifest import Manifest, OverlayFile, OverlayPart, ProbePart
 from codevault.provenances import recall
+from codevault.rehearsal import rehearse as rehearse_load
 from codevault.rng import kept_rng
 from codevault.unwrap import unwrap
 from codevault.version import VERSION
@@ -22,8 +22,8 @@ from codevault.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from codevault.code import Code
-from codevault.code import Selection
+    from codevault.captured import Captured
+from codevault.captured import Selection
 from codevault.errors import CaptureError
 
 
@@ -140,7 +140,7 @@ def _no_name(thing: Any, where: str) -> str:
     )
 
 
-def _overlay(code: Code) -> OverlayPart | None:
+def _overlay(code: Captured) -> OverlayPart | None:
     if code.snapshot.overlay is None:
         return None
     files = tuple(OverlayFile(**entry) for entry in code.overlay)

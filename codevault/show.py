@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, read without its weights and without torch."""
+"""What a checkpoint says of itself: the public `read_manifest`, and the card that `show` prints."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import codevault_importhook as hook
-from codevault import mounts
+from codevault import mountrecords
 from codevault.errors import CodeError
 from codevault_cache.errors import CacheError
 
@@ -146,7 +146,7 @@ def mount(snapshot: Snapshot, cache: Cache, overlay: Overlay | None = None) -> S
         raise CodeError(
             f"{snapshot.name} cannot be mounted", str(error), "codevault cache verify"
         ) from error
-    mounts.remember(snapshot, cache.roots)
+    mountrecords.remember(snapshot, cache.roots)
     known = _mounted.get(snapshot.name)
     if known is None or (known.overlay is None and overlay is not None):
         known = _mounted[snapshot.name] = Splint(snapshot.name, snapshot, mounted, overlay)

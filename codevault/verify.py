@@ -8,8 +8,8 @@ from typing import Any
 from codevault.checkpoint import WEIGHTS, open_checkpoint, read_member
 from codevault.load import load_policy
 from codevault.provenances import provenance
+from codevault.supply import CachePath, opened
 from codevault.uri import fetched
-from codevault.vault import CachePath, opened
 
 
 def verify(uri: str | os.PathLike[str], *, cache: CachePath = None) -> dict[str, Any]:

@@ -32,12 +32,12 @@ def find_spec(name: str) -> ModuleSpec | None:
 
 
 def _mount(splint: str) -> None:
-    from codevault import mounts
+    from codevault import mountrecords
     from codevault.errors import CodeError
     from codevault.splint import mount
 
     try:
-        known = mounts.recall(splint)
+        known = mountrecords.recall(splint)
         if known is not None:
             mount(*known)
             return

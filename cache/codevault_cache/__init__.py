@@ -19,8 +19,8 @@ from codevault_cache.wanted import Wanted
 from codevault_cache.warm import warm
 
 if TYPE_CHECKING:
+    from codevault_cache.address import public_url
     from codevault_cache.inventory import Entry
-    from codevault_cache.origins import public_url
     from codevault_cache.reach import is_reachable
     from codevault_cache.travel import pack_of_commit
     from codevault_cache.verify import Report
@@ -54,7 +54,7 @@ _LATER = {
     "Report": "codevault_cache.verify",
     "is_reachable": "codevault_cache.reach",
     "pack_of_commit": "codevault_cache.travel",
-    "public_url": "codevault_cache.origins",
+    "public_url": "codevault_cache.address",
     "read_worktree": "codevault_cache.worktree",
 }
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from codevault_cache import environ, places
+from codevault_cache import environ, paths
 from codevault_cache.errors import CorruptEntry, Missing
-from codevault_cache.layout import existing, laid_out, lay_out
+from codevault_cache.laidout import existing, laid_out, lay_out
 from codevault_cache.snapshot import DIGEST, NAME, Snapshot
 from codevault_cache.tree import Tree
 from codevault_cache.wanted import Wanted, answers, name_of, request_key, request_of
@@ -67,9 +67,9 @@ class Cache:
         for root in self.roots:
             found = None
             if name is not None:
-                found = self._record(root, places.snapshot(root, name), b"")
+                found = self._record(root, paths.snapshot(root, name), b"")
             elif request is not None:
-                path = places.request(root, request_key(request))
+                path = paths.request(root, request_key(request))
                 found = self._record(root, path, request + b"\n")
             if found is not None and answers(found, wanted) and self.has(found.digest):
                 return found
@@ -87,7 +87,7 @@ class Cache:
         if not NAME.fullmatch(name):
             return None
         for root in self.roots:
-            found = self._record(root, places.snapshot(root, name), b"")
+            found = self._record(root, paths.snapshot(root, name), b"")
             if found is not None and found.name == name:
                 return found
         return None
@@ -112,13 +112,13 @@ class Cache:
             from codevault_cache.publish import set_aside
 
             _log.warning("a damaged cache entry is set aside: %s", path)
-            set_aside(path, places.quarantine(root))
+            set_aside(path, paths.quarantine(root))
         else:
             self.distrusted.add(path)
 
     def has(self, digest: str) -> bool:
         """Tell whether the source pack of a digest is there."""
-        packs = (places.pack(root, digest) for root in self.roots)
+        packs = (paths.pack(root, digest) for root in self.roots)
         return any(os.path.exists(pack) for pack in packs if pack not in self.distrusted)
 
     def tree(self, digest: str) -> Tree:
@@ -139,7 +139,7 @@ class Cache:
             raise Missing(f"{ascii(digest)[:100]} is no digest.", "", "")
         damaged: CorruptEntry | None = None
         for root in self.roots:
-            path = places.pack(root, digest)
+            path = paths.pack(root, digest)
             aside = partial(self._set_aside, root, path)
             if path in self.distrusted:
                 continue
@@ -171,20 +171,20 @@ class Cache:
         Raises:
             UnsafeName: A path must not become a file on this machine.
         """
-        from codevault_cache.names import check_paths
         from codevault_cache.pack import encode
         from codevault_cache.publish import publish_file
+        from codevault_cache.treepaths import check_paths
         from codevault_cache.verify import pack_problem
 
         check_paths(files)
         digest, pieces = encode(files)
-        packs = (places.pack(root, digest) for root in self.roots)
+        packs = (paths.pack(root, digest) for root in self.roots)
         if all(pack_problem(pack, digest) is not None for pack in packs):
             root = self.roots[0]
-            places.prepare(root)
+            paths.prepare(root)
             publish_file(
-                places.pack(root, digest),
-                places.tmp(root),
+                paths.pack(root, digest),
+                paths.tmp(root),
                 pieces,
                 intact=lambda path: pack_problem(path, digest) is None,
             )
@@ -202,9 +202,9 @@ class Cache:
         from codevault_cache.publish import publish_file
 
         root = self.roots[0]
-        places.prepare(root)
+        paths.prepare(root)
         data = snapshot.to_json()
-        final = places.snapshot(root, snapshot.name)
+        final = paths.snapshot(root, snapshot.name)
         old = self._record(root, final, b"")
         # Write-once, but for one case: the old digest is not the one that the caller knows to be
         # right.
@@ -213,12 +213,12 @@ class Cache:
             and wanted is not None
             and wanted.digest == snapshot.digest != old.digest
         )
-        publish_file(final, places.tmp(root), (data,), replace=replace)
+        publish_file(final, paths.tmp(root), (data,), replace=replace)
         request = None if wanted is None else request_of(wanted)
         if request is not None and wanted is not None and name_of(wanted) is None:
-            path = places.request(root, request_key(request))
+            path = paths.request(root, request_key(request))
             self._record(root, path, request + b"\n")
-            publish_file(path, places.tmp(root), (request + b"\n" + data,), replace=replace)
+            publish_file(path, paths.tmp(root), (request + b"\n" + data,), replace=replace)
 
     def derived(self, digest: str, tag: str, make: Callable[[], bytes]) -> bytes:
         """Get bytes that this user's Python derived from a snapshot, deriving them where needed.

@@ -15,7 +15,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from codevault_cache import places
+from codevault_cache import paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,7 +91,7 @@ def derived(roots: Sequence[str], digest: str, tag: str, make: Callable[[], byte
     """
     check_tag(tag)
     for root in roots:
-        payload = read_derived(places.code(root, tag, digest), digest, tag)
+        payload = read_derived(paths.code(root, tag, digest), digest, tag)
         if payload is not None:
             return payload
     payload = make()
@@ -106,8 +106,8 @@ def derived(roots: Sequence[str], digest: str, tag: str, make: Callable[[], byte
 def _keep(root: str, digest: str, tag: str, payload: bytes) -> None:
     from codevault_cache.publish import publish_file
 
-    places.prepare(root)
-    top = os.path.join(root, places.VERSION, "code")
+    paths.prepare(root)
+    top = os.path.join(root, paths.VERSION, "code")
     os.makedirs(top, 0o700, exist_ok=True)
     status = os.lstat(top)
     if hasattr(os, "geteuid") and (
@@ -117,8 +117,8 @@ def _keep(root: str, digest: str, tag: str, payload: bytes) -> None:
     if status.st_mode & 0o077:
         os.chmod(top, 0o700)
     publish_file(
-        places.code(root, tag, digest),
-        places.tmp(root),
+        paths.code(root, tag, digest),
+        paths.tmp(root),
         (_check(digest, tag, payload), payload),
         mode=0o400,
         intact=lambda path: read_derived(path, digest, tag) == payload,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codevault_cache import places
+from codevault_cache import paths
 from codevault_cache.depot import add_pack, depot
 from codevault_cache.errors import CommitNotFound, HostileObject, Unreachable
 from codevault_cache.gitobjects import GITLINK
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from dulwich.object_store import DiskObjectStore
 
-    from codevault_cache.origins import Address
+    from codevault_cache.address import Address
     from codevault_cache.selection import Selection
     from codevault_cache.wanted import Wanted
 
@@ -73,8 +73,8 @@ def bring(root: str, address: Address, jobs: Sequence[Job]) -> Iterator[list[Git
         Their trees, in order; a blob that they lack was left behind by the server.
     """
     key = hashlib.sha256(address.public.encode()).hexdigest()[:16]
-    places.prepare(root)
-    path = places.objects(root, key)
+    paths.prepare(root)
+    path = paths.objects(root, key)
     with depot(path, jobs[0].commit) as store, wire(address) as server:
         try:
             yield _brought(store, server, jobs)
@@ -82,7 +82,7 @@ def bring(root: str, address: Address, jobs: Sequence[Job]) -> Iterator[list[Git
             # It must not stand in the way of the next try.
             from codevault_cache.publish import set_aside
 
-            set_aside(path, places.quarantine(root))
+            set_aside(path, paths.quarantine(root))
             raise
 
 

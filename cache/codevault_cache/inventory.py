@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codevault_cache import places
+from codevault_cache import paths
 from codevault_cache.errors import CacheError
 from codevault_cache.snapshot import Snapshot  # noqa: TC001  (a public annotation resolves)
 from codevault_cache.tree import Tree
@@ -39,12 +39,12 @@ def entries(cache: Cache) -> list[Entry]:
     """All snapshots of a cache, by name; one that several folders hold is listed once."""
     seen: dict[str, Entry] = {}
     for root in cache.roots:
-        for file in names_in(os.path.join(root, places.VERSION, "snapshots")):
+        for file in names_in(os.path.join(root, paths.VERSION, "snapshots")):
             snapshot = cache.snapshot(file.removesuffix(".json"))
             if snapshot is None or snapshot.name in seen:
                 continue
             for place in cache.roots:
-                pack = places.pack(place, snapshot.digest)
+                pack = paths.pack(place, snapshot.digest)
                 if os.path.exists(pack):
                     status = os.stat(pack)
                     used = max(status.st_atime, status.st_mtime)

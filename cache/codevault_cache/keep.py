@@ -1,4 +1,4 @@
-"""The last step of every miss: from the files of a source to a snapshot in the cache."""
+"""A snapshot made of a source's files: checked, published, and recorded."""
 
 from __future__ import annotations
 

@@ -1,138 +1,212 @@
-"""Which addresses are contacted at all, and how an address is written where people read it.
-
-A repository address can come from a checkpoint that somebody else wrote. It is parsed here,
-strictly, before any git
-library sees it: unknown schemes would fall through to ssh there.
-"""
+"""The origins of a snapshot, asked in order when the cache does not have it."""
 
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from codevault_cache.errors import UnsafeUrl
+from codevault_cache import environ, paths
+from codevault_cache.address import Address, address_of
+from codevault_cache.errors import (
+    BadCommit,
+    CommitNotFound,
+    DigestMismatch,
+    LeftOut,
+    Offline,
+    RepositoryNotFound,
+)
+from codevault_cache.gitdir import GitDir, gitdir_of
+from codevault_cache.gitobjects import read_pack
+from codevault_cache.gittree import Damaged, Objects, source_at
+from codevault_cache.keep import EmptySource, keep
+from codevault_cache.publish import sweep
+from codevault_cache.source import GITLINK, Absent, choose
 
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]+\]")
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,63}")
-_SCP = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>[^@/:]+):(?P<path>[^:].*)")
-_BAD = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029]")
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A place that git objects or files can be had from.
-
-    Attributes:
-        kind: "local", "http", "git" or "ssh".
-        public: The address without user info: the form that is stored and printed.
-        host: Host name, for ssh and git.
-        port: Port, or None.
-        path: Path on the host, or the local path.
-        base: Scheme, host and port, for http.
-        user: User name, or None.
-        password: Password or token, or None.
-    """
-
-    kind: str
-    public: str
-    host: str
-    port: int | None
-    path: str
-    base: str
-    user: str | None
-    password: str | None
-
-    def __repr__(self) -> str:
-        return f"Address({self.public!r})"
+    from codevault_cache.cache import Cache
+    from codevault_cache.snapshot import Snapshot
+    from codevault_cache.wanted import Wanted
 
 
-def _refuse(shown: str, why: str) -> UnsafeUrl:
-    return UnsafeUrl(
-        f"The repository address {ascii(shown)[:200]} is refused.",
-        why,
-        "repo=https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH or a local path",
-    )
-
-
-def _local(path: str) -> Address:
-    absolute = os.path.abspath(os.path.expanduser(path))
-    return Address("local", absolute, "", None, absolute, "", None, None)
-
-
-def address_of(repo: str) -> Address:
-    """Take a repository address apart.
+def fetch_all(cache: Cache, wanted: Sequence[Wanted]) -> list[Snapshot]:
+    """Fetch what is not in the cache.
 
     Args:
-        repo: A URL, the short ssh form, or a local path.
+        cache: Where it is kept.
+        wanted: The misses.
 
     Returns:
-        Its parts.
-
-    Raises:
-        UnsafeUrl: It is of a kind that is never contacted.
+        Their snapshots, in order.
     """
-    if "://" in repo:
-        return _url(repo)
-    if os.path.exists(os.path.expanduser(repo)) and not repo.startswith("-"):
-        return _local(repo)
-    if not repo or repo.startswith("-") or "::" in repo:
-        raise _refuse(repo.rpartition("@")[2], "It is an option or a helper, not an address.")
-    match = _SCP.fullmatch(repo)
-    if match is None or "/" in repo.split(":", 1)[0]:
-        return _local(repo)
-    user, host, path = match["user"], match["host"], match["path"]
-    if user is None and len(host) == 1:
-        return _local(repo)  # a drive letter
-    if not _HOST.fullmatch(host) or _BAD.search(repo) or path.startswith("-"):
-        raise _refuse(f"{host}:…", "Its host or path is malformed.")
-    if user is not None and not _USER.fullmatch(user):
-        raise _refuse(f"{host}:…", "Its user name is malformed.")
-    return Address("ssh", _ssh_user(user) + f"{host}:{path}", host, None, path, "", user, None)
+    sweep(paths.tmp(cache.roots[0]))
+    done: dict[int, Snapshot] = {}
+    remote: dict[str, list[int]] = {}
+    addresses: dict[int, Address] = {}
+    for i, each in enumerate(wanted):
+        travelling = _travelling(each)
+        complete = _from_travelling(cache, each, travelling)
+        if complete is not None:
+            done[i] = complete
+            continue
+        address = address_of(each.repo) if each.repo is not None else None
+        if address is None:
+            raise CommitNotFound(
+                f"Nobody says where the commit {each.commit} is to be had.",
+                "There is no repository address, and the objects at hand do not hold it.",
+                "repo=URL",
+            )
+        if address.kind == "local":
+            done[i] = _local(cache, each, address.path, travelling)
+        else:
+            addresses[i] = address
+            remote.setdefault(address.public, []).append(i)
+    for group in remote.values():
+        address = addresses[group[0]]
+        several = [wanted[i] for i in group]
+        for i, snapshot in zip(group, _remote(cache, several, address), strict=True):
+            done[i] = snapshot
+    return [done[i] for i in range(len(wanted))]
 
 
-def _ssh_user(user: str | None) -> str:
-    # The customary account of git servers is no secret, and the address does not work without it.
-    return "git@" if user == "git" else ""
+def _travelling(wanted: Wanted) -> Mapping[str, tuple[str, bytes]]:
+    return read_pack(wanted.objects) if wanted.objects else {}
 
 
-def _url(repo: str) -> Address:
-    scheme = repo.split("://", 1)[0].lower()
+def _from_travelling(
+    cache: Cache, wanted: Wanted, travelling: Mapping[str, tuple[str, bytes]]
+) -> Snapshot | None:
+    """Without any origin: a complete overlay, or a commit whose wanted objects all travel."""
+    repo = _public(wanted.repo)
+    if wanted.commit is None:
+        if wanted.repo is not None or wanted.overlay is None:
+            return None
+        return keep(cache, wanted, EmptySource(), None, wanted)
+    if wanted.commit not in travelling:
+        return None
+    source = source_at(Objects(None, travelling), wanted.commit, "The checkpoint")
     try:
-        parts = urlsplit(repo)
-        host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise _refuse(f"{scheme}://…", str(error)) from None
-    shown = f"{scheme}://{host}{parts.path}"
-    if _BAD.search(repo):
-        raise _refuse(shown, "It has spaces or control characters.")
-    if scheme == "file":
-        if host not in ("", "localhost"):
-            raise _refuse(shown, "A file address names no host.")
-        return _local(unquote(parts.path))
-    kinds = {"https": "http", "http": "http", "ssh": "ssh", "git+ssh": "ssh", "git": "git"}
-    if scheme not in kinds:
-        raise _refuse(shown, f"The scheme {scheme!a} is not one that codevault contacts.")
-    bracketed = f"[{host}]" if ":" in host else host
-    if not _HOST.fullmatch(bracketed):
-        raise _refuse(shown, "Its host is malformed.")
-    path = parts.path if kinds[scheme] == "http" else unquote(parts.path)
-    if path.strip("/").startswith("-") or _BAD.search(path) or len(path) < 2:
-        raise _refuse(shown, "Its path is malformed.")
-    user = unquote(parts.username) if parts.username else None
-    password = unquote(parts.password) if parts.password else None
-    place = bracketed + (f":{port}" if port else "")
-    if kinds[scheme] == "ssh":
-        if user is not None and not _USER.fullmatch(user):
-            raise _refuse(shown, "Its user name is malformed.")
-        public = f"ssh://{_ssh_user(user)}{place}{parts.path}"
-        return Address("ssh", public, host, port, path, "", user, None)
-    public = f"{scheme}://{place}{parts.path}"
-    base = f"{scheme}://{place}"
-    return Address(kinds[scheme], public, host, port, path, base, user, password)
+        choice = choose(source, wanted.roots, wanted.shared, wanted.include)
+        selection = choice.selection
+        complete = all(
+            item.oid in travelling or item.mode == GITLINK
+            for path, item in source.walk(selection.descends)
+            if selection.takes(path)
+        )
+        # Files that are left out do not travel either; the digest tells them from files that are
+        # elsewhere.
+        if complete or wanted.digest is not None:
+            return keep(cache, wanted, source, repo, wanted)
+    except Absent:
+        return None
+    except (DigestMismatch, LeftOut):
+        if complete:
+            raise
+    return None
 
 
-def public_url(repo: str) -> str:
-    """An address without user info, query and fragment: the form to store and to print."""
-    return address_of(repo).public
+def _public(repo: str | None) -> str | None:
+    return None if repo is None else address_of(repo).public
+
+
+def _local(
+    cache: Cache, wanted: Wanted, path: str, travelling: Mapping[str, tuple[str, bytes]]
+) -> Snapshot:
+    found = gitdir_of(path)
+    if found is not None:
+        return _repository(cache, wanted, path, found, travelling)
+    if wanted.commit is not None:
+        raise RepositoryNotFound(
+            f"There is no git repository at {path!r}.",
+            f"The commit {wanted.commit} was asked for; folders, wheels and sdists have none.",
+            "git -C PATH rev-parse --git-dir",
+        )
+    if os.path.isdir(path):
+        from codevault_cache.folder import FolderSource
+
+        return keep(cache, wanted, FolderSource(path), path, wanted)
+    from codevault_cache.archive import archive_source
+
+    return keep(cache, wanted, archive_source(path), path, wanted)
+
+
+def _repository(
+    cache: Cache,
+    wanted: Wanted,
+    path: str,
+    found: GitDir,
+    travelling: Mapping[str, tuple[str, bytes]],
+) -> Snapshot:
+    from codevault_cache.depot import read_only
+
+    if wanted.commit is None:
+        if found.top is None:
+            raise BadCommit(
+                f"{path!r} is a bare repository: it has no files of its own.",
+                "A commit says which of its trees is wanted.",
+                f"git -C {path} rev-parse HEAD",
+            )
+        from codevault_cache.worktree import read_worktree
+
+        captured = read_worktree(
+            found.top,
+            roots=wanted.roots,
+            shared=wanted.shared,
+            include=wanted.include,
+            objects=False,
+        )
+        overlay = (
+            captured.overlay if wanted.overlay is None else wanted.overlay.over(captured.overlay)
+        )
+        settled = replace(wanted, commit=captured.head, overlay=overlay)
+        hit = cache.find(settled)
+        if hit is not None:
+            return hit
+        wanted = settled
+    assert wanted.commit is not None
+    with ExitStack() as stack:
+        store = stack.enter_context(read_only(found.objects, wanted.commit))
+        try:
+            source = source_at(Objects(store, travelling), wanted.commit, path)
+            return keep(cache, wanted, source, path, wanted)
+        except Absent as error:
+            raise CommitNotFound(
+                f"{path} has the commit {wanted.commit}, and not all of its files.",
+                f"Object {error} is missing: the clone is partial or shallow.",
+                f"git -C {path} fetch --refetch origin {wanted.commit}",
+            ) from None
+
+
+def _remote(cache: Cache, wanted: Sequence[Wanted], address: Address) -> list[Snapshot]:
+    if environ.offline():
+        names = " ".join(f"{address.public}@{each.commit}" for each in wanted[:3])
+        raise Offline(
+            "The code is not in the cache, and CODEVAULT_OFFLINE forbids fetching it.",
+            f"{len(wanted)} snapshots of {address.public} are missing.",
+            f"CODEVAULT_OFFLINE=0 codevault prefetch {names}",
+        )
+    for each in wanted:
+        if each.commit is None:
+            raise BadCommit(
+                f"No commit is named for {address.public}.",
+                "A remote repository has no files as they are now; branches move.",
+                f"git ls-remote {address.public} HEAD",
+            )
+    from codevault_cache.fetch import Job, bring
+
+    jobs = [Job(each, _travelling(each)) for each in wanted]
+    for attempt in (1, 2):
+        try:
+            with bring(cache.roots[0], address, jobs) as sources:
+                return [
+                    keep(cache, each, source, address.public, each)
+                    for each, source in zip(wanted, sources, strict=True)
+                ]
+        except Damaged:
+            # The store of earlier fetches was damaged; it has been set aside.
+            if attempt == 2:
+                raise
+    raise AssertionError

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from codevault_cache.errors import HostileObject
-from codevault_cache.names import check_path
+from codevault_cache.treepaths import check_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from codevault_cache.errors import CorruptEntry
 from codevault_cache.limits import FILES, HEADER_BYTES, TOTAL_BYTES
-from codevault_cache.names import problem
+from codevault_cache.treepaths import problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

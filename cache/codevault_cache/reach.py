@@ -13,15 +13,15 @@ import shlex
 import stat
 from typing import TYPE_CHECKING
 
-from codevault_cache import environ, places
+from codevault_cache import environ, paths
+from codevault_cache.address import address_of, public_url
 from codevault_cache.errors import Offline, RepositoryNotFound
-from codevault_cache.origins import address_of, public_url
 
 if TYPE_CHECKING:
     from dulwich.object_store import BaseObjectStore
 
+    from codevault_cache.address import Address
     from codevault_cache.cache import Cache
-    from codevault_cache.origins import Address
 
 _PREFIXES = (b"refs/heads/", b"refs/tags/")
 _NO_TREES = "tree:0"
@@ -46,7 +46,7 @@ def is_reachable(cache: Cache, repo: str, commit: str) -> bool:
     """
     line = f"codevault-reachable-1\n{public_url(repo)}\n{commit}\n".encode()
     key = hashlib.sha256(line).hexdigest()
-    if any(_is_proof(places.proof(root, key), line) for root in cache.roots):
+    if any(_is_proof(paths.proof(root, key), line) for root in cache.roots):
         return True
     address = address_of(repo)
     if address.kind == "local":
@@ -64,8 +64,8 @@ def is_reachable(cache: Cache, repo: str, commit: str) -> bool:
     from codevault_cache.publish import publish_file
 
     root = cache.roots[0]
-    places.prepare(root)
-    publish_file(places.proof(root, key), places.tmp(root), (line,))
+    paths.prepare(root)
+    publish_file(paths.proof(root, key), paths.tmp(root), (line,))
     return True
 
 

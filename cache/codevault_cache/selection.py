@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from codevault_cache.errors import RootsMissing, UnsafeName
-from codevault_cache.names import check_path
+from codevault_cache.treepaths import check_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from codevault_cache import limits
 from codevault_cache.errors import LeftOut, LfsPointer, SubmoduleRefused
-from codevault_cache.names import check_paths, shown
 from codevault_cache.selection import (
     Selection,
     check_roots,
@@ -16,6 +15,7 @@ from codevault_cache.selection import (
     selection_of,
     stated_in,
 )
+from codevault_cache.treepaths import check_paths, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

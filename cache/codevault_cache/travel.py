@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from codevault_cache import limits
 from codevault_cache.errors import CommitNotFound, TooLarge
 from codevault_cache.gitobjects import TREE, object_id, write_pack
-from codevault_cache.names import shown
 from codevault_cache.selection import selection_of
 from codevault_cache.source import GITLINK, Absent, Item, laid_over
+from codevault_cache.treepaths import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from codevault_cache import limits
 from codevault_cache.errors import SecretRefused
 from codevault_cache.gitobjects import object_id
-from codevault_cache.names import shown
 from codevault_cache.source import FILE, GITLINK, LINK, PROGRAM, Absent, Item
+from codevault_cache.treepaths import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codevault_cache import places
+from codevault_cache import paths
 from codevault_cache.errors import CacheError, CorruptEntry, Missing
 from codevault_cache.snapshot import DIGEST, NAME, Snapshot
 from codevault_cache.tree import Tree
@@ -79,7 +79,7 @@ def names_in(folder: str) -> list[str]:
 
 
 def _packs(root: str) -> Iterator[tuple[str, str]]:
-    top = os.path.join(root, places.VERSION, "src")
+    top = os.path.join(root, paths.VERSION, "src")
     for short in names_in(top):
         for name in names_in(os.path.join(top, short)):
             yield name.removesuffix(".cvs"), os.path.join(top, short, name)
@@ -146,21 +146,21 @@ def verify(cache: Cache) -> Report:
     bad: list[Bad] = []
     packs = records = files = 0
     for root in cache.roots:
-        top = os.path.join(root, places.VERSION)
+        top = os.path.join(root, paths.VERSION)
 
         def note(path: str, why: str | None, root: str = root) -> None:
             if why is not None:
                 from codevault_cache.publish import set_aside
 
                 own = root == cache.roots[0]
-                bad.append(Bad(path, why, own and set_aside(path, places.quarantine(root))))
+                bad.append(Bad(path, why, own and set_aside(path, paths.quarantine(root))))
 
         # Laid-out trees first: they are compared with packs that are still in their place.
         why: str | None
         for digest in names_in(os.path.join(top, "trees")):
-            folder = places.tree(root, digest)
+            folder = paths.tree(root, digest)
             pack = next(
-                (p for r in cache.roots if os.path.exists(p := places.pack(r, digest))), None
+                (p for r in cache.roots if os.path.exists(p := paths.pack(r, digest))), None
             )
             if pack is None or not DIGEST.fullmatch(digest):
                 why, count = "It has no pack to be compared with.", 0

@@ -28,7 +28,7 @@ from codevault_cache.limits import FETCH_SECONDS, PACK_BYTES, SILENCE_SECONDS, r
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from codevault_cache.origins import Address
+    from codevault_cache.address import Address
 
 _NO_COMMIT = re.compile(
     "not our ref|not a valid object|no such (?:ref|object)|unadvertised object", re.I

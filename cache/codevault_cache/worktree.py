@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from codevault_cache.address import public_url
 from codevault_cache.errors import CommitNotFound, RepositoryNotFound, UnsafeUrl
 from codevault_cache.gitdir import find_worktree, gitdir_of
 from codevault_cache.gittree import Objects, source_at
-from codevault_cache.origins import public_url
 from codevault_cache.overlay import Overlay
 from codevault_cache.pack import digest_of
 from codevault_cache.snapshot import Snapshot

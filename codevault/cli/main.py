@@ -87,7 +87,7 @@ def verify(uri: str, as_json: bool) -> None:
 @_json_option
 def prefetch(uris: tuple[str, ...], jobs: int | None, as_json: bool) -> None:
     """Have the code of checkpoints (or repository@commit) in the cache, compiled."""
-    from codevault.warmup import prefetch as run
+    from codevault.prefetching import prefetch as run
 
     report = run(uris, jobs=jobs)
     for item in report.items:

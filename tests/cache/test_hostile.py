@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from codevault_cache import Cache, Wanted, errors, overlay_of, public_url, warm
+from codevault_cache.address import address_of
 from codevault_cache.gitobjects import parse_tree
-from codevault_cache.origins import address_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codevault_cache import Cache, Wanted, errors, is_reachable, places, warm
+from codevault_cache import Cache, Wanted, errors, is_reachable, paths, warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ def test_a_proof_that_others_could_write_does_not_count(
     stop()
     from pathlib import Path
 
-    (proof,) = Path(places.proof(cache.roots[0], "x")).parent.iterdir()
+    (proof,) = Path(paths.proof(cache.roots[0], "x")).parent.iterdir()
     proof.chmod(0o666)
     with pytest.raises(errors.Unreachable):
         is_reachable(cache, url, sample.commits["old"])

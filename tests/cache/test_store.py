@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codevault_cache import Cache, Snapshot, Wanted, errors, places, publish, warm
+from codevault_cache import Cache, Snapshot, Wanted, errors, paths, publish, warm
 from codevault_cache.tree import Tree
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ def test_I16_files_are_laid_out_read_only(cache: Cache) -> None:
     with pytest.raises(errors.Missing):
         tree.read("nope.py")
     tree.close()
-    assert os.listdir(places.tmp(cache.roots[0])) == []
+    assert os.listdir(paths.tmp(cache.roots[0])) == []
     assert os.path.exists(os.path.join(cache.roots[0], "CACHEDIR.TAG"))
 
 
 def test_I1_I5_every_flipped_byte_of_a_pack_is_detected(tmp_path: Path, cache: Cache) -> None:
     digest = cache.publish(FILES)
-    with open(places.pack(cache.roots[0], digest), "rb") as file:
+    with open(paths.pack(cache.roots[0], digest), "rb") as file:
         good = file.read()
     bad = str(tmp_path / "bad.cvs")
     for i in range(len(good)):
@@ -87,7 +87,7 @@ def read_pack_file(path: str, digest: str) -> None:
 
 def test_a_link_in_the_place_of_a_pack_is_not_followed(cache: Cache, tmp_path: Path) -> None:
     digest = cache.publish(FILES)
-    pack = places.pack(cache.roots[0], digest)
+    pack = paths.pack(cache.roots[0], digest)
     os.rename(pack, tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", pack)
     with pytest.raises(errors.CorruptEntry):
@@ -97,7 +97,7 @@ def test_a_link_in_the_place_of_a_pack_is_not_followed(cache: Cache, tmp_path: P
 def test_a_damaged_pack_is_set_aside_and_healed(sample: Any, cache: Cache) -> None:
     wanted = Wanted(str(sample.top), sample.git("rev-parse", "HEAD"))
     (snapshot,) = warm(cache, [wanted])
-    pack = places.pack(cache.roots[0], snapshot.digest)
+    pack = paths.pack(cache.roots[0], snapshot.digest)
     good = read_all(cache, snapshot.digest)
     for at in (3, 30, os.path.getsize(pack) - 1):
         flip(pack, at)
@@ -105,7 +105,7 @@ def test_a_damaged_pack_is_set_aside_and_healed(sample: Any, cache: Cache) -> No
             read_all(cache, snapshot.digest)
         assert warm(cache, [wanted]) == [snapshot]
         assert read_all(cache, snapshot.digest) == good
-    assert len(os.listdir(places.quarantine(cache.roots[0]))) == 3
+    assert len(os.listdir(paths.quarantine(cache.roots[0]))) == 3
 
 
 def test_a_damaged_record_is_set_aside_and_healed(sample: Any, cache: Cache) -> None:
@@ -149,7 +149,7 @@ def test_I10_a_record_under_another_name_is_no_answer(sample: Any, cache: Cache)
 
 def test_removed_files_are_laid_out_again(cache: Cache) -> None:
     digest = cache.publish(FILES)
-    folder = places.tree(cache.roots[0], digest)
+    folder = paths.tree(cache.roots[0], digest)
     publish.remove_folder(folder)
     assert not os.path.exists(folder)
     tree = cache.tree(digest)
@@ -160,7 +160,7 @@ def test_removed_files_are_laid_out_again(cache: Cache) -> None:
 def test_I7_a_pack_that_disappears_is_fetched_again(sample: Any, cache: Cache) -> None:
     wanted = Wanted(str(sample.top), sample.git("rev-parse", "HEAD"))
     (snapshot,) = warm(cache, [wanted])
-    os.unlink(places.pack(cache.roots[0], snapshot.digest))
+    os.unlink(paths.pack(cache.roots[0], snapshot.digest))
     assert cache.find(wanted) is None
     with pytest.raises(errors.Missing):
         cache.tree(snapshot.digest)
@@ -191,7 +191,7 @@ def test_I11_code_packs_that_do_not_count_are_made_again(cache: Cache) -> None:
 
     assert get() == 1
     assert get() == 0
-    path = places.code(cache.roots[0], "cp311-x", digest)
+    path = paths.code(cache.roots[0], "cp311-x", digest)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o400
     assert stat.S_IMODE(os.stat(os.path.join(cache.roots[0], "v1", "code")).st_mode) == 0o700
     size = os.path.getsize(path)
@@ -202,7 +202,7 @@ def test_I11_code_packs_that_do_not_count_are_made_again(cache: Cache) -> None:
     os.chmod(path, 0o466)
     assert get() == 1
     assert get() == 0
-    other = places.code(cache.roots[0], "cp311-x", "e" * 64)
+    other = paths.code(cache.roots[0], "cp311-x", "e" * 64)
     os.makedirs(os.path.dirname(other), exist_ok=True)
     os.link(path, other)
     assert cache.derived("e" * 64, "cp311-x", lambda: b"right") == b"right"
@@ -257,7 +257,7 @@ def test_I8_later_folders_are_never_written(
     assert both.verify().ok
     assert state(cache.roots[0]) == before
     # Even what is damaged there stays, and is fetched into the first folder.
-    pack = places.pack(cache.roots[0], snapshot.digest)
+    pack = paths.pack(cache.roots[0], snapshot.digest)
     flip(pack, 20)
     before = state(cache.roots[0])
     assert not both.verify().ok
@@ -283,7 +283,7 @@ def test_ls_and_verify(sample: Any, cache: Cache) -> None:
     (entry,) = cache.ls()
     assert entry.snapshot == snapshot
     assert entry.files == 7
-    assert entry.size == os.path.getsize(places.pack(cache.roots[0], snapshot.digest))
+    assert entry.size == os.path.getsize(paths.pack(cache.roots[0], snapshot.digest))
     report = cache.verify()
     assert (report.ok, report.packs, report.records, report.files) == (True, 1, 2, 7)
     tree = cache.tree(snapshot.digest)
@@ -296,7 +296,7 @@ def test_ls_and_verify(sample: Any, cache: Cache) -> None:
     flip(victim, 0)
     assert "README.md" in cache.verify().bad[0].why
     assert cache.verify().ok
-    extra = places.pack(cache.roots[0], snapshot.digest)
+    extra = paths.pack(cache.roots[0], snapshot.digest)
     flip(extra, os.path.getsize(extra) - 1)
     assert not cache.verify().ok
     assert cache.find(Wanted(None, head)) is None
@@ -373,17 +373,17 @@ def test_I3_publishing_works_without_hard_links(
     monkeypatch.setattr(os, "link", refuse)
     digest = cache.publish(FILES)
     assert read_all(cache, digest)
-    assert os.listdir(places.tmp(cache.roots[0])) == []
+    assert os.listdir(paths.tmp(cache.roots[0])) == []
 
 
 def test_I2_I3_an_entry_that_is_there_is_kept_unless_it_is_bad(cache: Cache) -> None:
     root = cache.roots[0]
     final = os.path.join(root, "v1", "x")
-    publish.publish_file(final, places.tmp(root), [b"one"])
+    publish.publish_file(final, paths.tmp(root), [b"one"])
     inode = os.stat(final).st_ino
-    publish.publish_file(final, places.tmp(root), [b"two"], intact=lambda _: True)
+    publish.publish_file(final, paths.tmp(root), [b"two"], intact=lambda _: True)
     assert os.stat(final).st_ino == inode
-    publish.publish_file(final, places.tmp(root), [b"two"], intact=lambda _: False)
+    publish.publish_file(final, paths.tmp(root), [b"two"], intact=lambda _: False)
     with open(final, "rb") as file:
         assert file.read() == b"two"
 
@@ -412,7 +412,7 @@ def test_a_warm_hit_costs_few_opens(sample: Any, cache: Cache, tmp_path: Path, p
 
 
 def test_I9_leftovers_of_dead_writers_are_removed(sample: Any, cache: Cache) -> None:
-    tmp = places.tmp(cache.roots[0])
+    tmp = paths.tmp(cache.roots[0])
     os.makedirs(os.path.join(tmp, "999999999-folder", "inner"))
     names = {
         "999999999-old": 7200,
@@ -458,10 +458,10 @@ def test_I3_everything_is_synced_before_it_is_visible(
 
         monkeypatch.setattr(os, name, call)
     root = cache.roots[0]
-    publish.publish_file(os.path.join(root, "v1", "x"), places.tmp(root), [b"x"])
+    publish.publish_file(os.path.join(root, "v1", "x"), paths.tmp(root), [b"x"])
     assert calls == ["fsync file", "link", "fsync folder"]
     calls.clear()
-    publish.publish_folder(places.tree(root, "d" * 64), places.tmp(root), FILES)
+    publish.publish_folder(paths.tree(root, "d" * 64), paths.tmp(root), FILES)
     assert calls[:3] == ["fsync file"] * 3
     assert calls[3:] == ["fsync folder"] * 2 + ["rename", "fsync folder"]
 

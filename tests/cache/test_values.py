@@ -21,9 +21,9 @@ from codevault_cache import (
     spec12,
 )
 from codevault_cache.gitobjects import object_id, read_pack, write_pack
-from codevault_cache.names import check_path, check_paths, problem
 from codevault_cache.pack import digest_of, encode, header_length, parse_header
 from codevault_cache.selection import default_roots, pattern_of, roots_of, selection_of, stated_in
+from codevault_cache.treepaths import check_path, check_paths, problem
 
 TEXT = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=12

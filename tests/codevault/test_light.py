@@ -38,7 +38,8 @@ def test_all_public_names_are_there() -> None:
 
 def test_names_of_functions_are_not_hidden_by_modules() -> None:
     code = (
-        "import codevault.load, codevault.save, codevault.cli, codevault.verify, codevault.warmup\n"
+        "import codevault.load, codevault.save, codevault.cli, codevault.verify\n"
+        "import codevault.prefetching, codevault.provenances\n"
         "for name in codevault.__all__:\n"
         "    assert type(getattr(codevault, name)) is not type(sys), name"
     )

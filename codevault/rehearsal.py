@@ -1,4 +1,4 @@
-"""Loads a checkpoint in a fresh process with an empty cache, as next year's user would."""
+"""The rehearsal of a load: in a fresh process with an empty cache, before a save returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warms a cache before a run: `prefetch`, the first half of a load for many checkpoints at once."""
+"""The public `prefetch`: has the code of many checkpoints in the cache before a run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from codevault.checkpoint import open_checkpoint
 from codevault.errors import CodeError, CodevaultError, FetchError
 from codevault.grants import explicit, grant
 from codevault.splint import compile_code
+from codevault.supply import CachePath, opened, used, warm
 from codevault.trust import Trust, allow
 from codevault.uri import fetched
-from codevault.vault import CachePath, opened, used, warm
 from codevault_cache import Cache, Snapshot, Wanted
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Has the code of checkpoints in the cache: the first half of a load, and all of a prefetch."""
+"""The code of a checkpoint, supplied by the cache: found there, or proven and fetched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where things are in a cache: the layout, as functions from keys to paths.
+"""The paths of a cache's entries, as functions from their keys.
 
 Only `trees/` holds names that come from a repository; every other name is a digest or made of
 digests.

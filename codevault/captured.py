@@ -1,4 +1,4 @@
-"""The code of a live policy, as a checkpoint records it."""
+"""What a save found out about the code of a policy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class Captured:
     """The code of a live policy, as a checkpoint records it.
 
     Attributes:

@@ -1,23 +1,22 @@
-"""Code that is no work tree's: of a policy that was itself loaded, or files that travel whole."""
+"""The code of a policy that was itself loaded, or built from a mounted splint."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
 
+from codevault.captured import Captured, Selection
 from codevault.checkpoint import DIFF, PACK, open_checkpoint, read_member
-from codevault.code import Code, Selection
+from codevault.embedded import embedded, packed
 from codevault.errors import CaptureError, CheckpointError
 from codevault.provenances import Provenance, recall
-from codevault_cache import Overlay, Snapshot, overlay_entries, pack_of_commit
+from codevault_cache import overlay_entries, pack_of_commit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from codevault.splint import Splint
 
 
-def code_of(policy: Any, splint: Splint, said: Selection) -> Code:
+def code_of(policy: Any, splint: Splint, said: Selection) -> Captured:
     """The code of a policy that runs in a splint: what its checkpoint or repository named.
 
     Raises:
@@ -41,10 +40,10 @@ def code_of(policy: Any, splint: Splint, said: Selection) -> Code:
         return _whole(splint)
     # A path means nothing elsewhere: then the commit's objects travel with the overlay's.
     local = os.path.isabs(snapshot.repo)
-    pack = pack_of_commit(snapshot.repo, snapshot, overlay) if local else _pack(overlay)
+    pack = pack_of_commit(snapshot.repo, snapshot, overlay) if local else packed(overlay)
     if local and pack is None:
         return _whole(splint)
-    return Code(
+    return Captured(
         snapshot=snapshot,
         repo=None if local else snapshot.repo,
         base=None if local else snapshot.commit,
@@ -57,65 +56,7 @@ def code_of(policy: Any, splint: Splint, said: Selection) -> Code:
     )
 
 
-def embedded(
-    files: Mapping[str, bytes],
-    *,
-    roots: Sequence[str],
-    shared: Sequence[str],
-    modules: Sequence[str],
-    renamed: Mapping[str, str],
-) -> Code:
-    """Code that has no commit: its files lie over an empty tree, and travel in the checkpoint.
-
-    Args:
-        files: Tree path to content.
-        roots: As in the snapshot.
-        shared: As in the snapshot.
-        modules: Own modules that are used.
-        renamed: Loaded names to names in the snapshot.
-    """
-    from codevault_cache.limits import OBJECTS_BYTES
-    from codevault_cache.pack import digest_of
-
-    size = sum(map(len, files.values()))
-    if size > OBJECTS_BYTES:
-        largest = sorted(files, key=lambda path: -len(files[path]))[:5]
-        raise CaptureError(
-            f"the code that must travel has {size:,} bytes, and at most {OBJECTS_BYTES:,} may",
-            f"the largest files: {', '.join(largest)}",
-            "put the code into a git repository, and push it",
-        )
-    overlay = Overlay({path: (0o100644, content) for path, content in files.items()})
-    snapshot = Snapshot(
-        commit=None,
-        roots=tuple(roots),
-        shared=tuple(shared),
-        include=(),
-        overlay=overlay.digest,
-        digest=digest_of({path: (0o100644, content) for path, content in files.items()}),
-    )
-    return Code(
-        snapshot=snapshot,
-        repo=None,
-        base=None,
-        tree=None,
-        overlay=tuple(overlay_entries(overlay)),
-        pack=_pack(overlay),
-        diff=None,
-        modules=tuple(modules),
-        renamed=renamed,
-    )
-
-
-def _pack(overlay: Overlay | None) -> bytes | None:
-    """The contents of an overlay as git objects."""
-    from codevault_cache.gitobjects import write_pack
-
-    contents = {value[1] for value in overlay.files.values() if value} if overlay else set()
-    return write_pack([("blob", content) for content in sorted(contents)]) if contents else None
-
-
-def _again(known: Provenance, splint: Splint) -> Code:
+def _again(known: Provenance, splint: Splint) -> Captured:
     """What the checkpoint says of its code, with the objects that travel in it."""
     manifest = known.manifest
     pack = diff = None
@@ -133,7 +74,7 @@ def _again(known: Provenance, splint: Splint) -> Code:
                 f"restore {known.path}, and save again",
             ) from error
     overlay = manifest.overlay.files if manifest.overlay else ()
-    return Code(
+    return Captured(
         snapshot=splint.snapshot,
         repo=manifest.repo,
         base=manifest.base,
@@ -146,7 +87,7 @@ def _again(known: Provenance, splint: Splint) -> Code:
     )
 
 
-def _whole(splint: Splint) -> Code:
+def _whole(splint: Splint) -> Captured:
     """All files of a splint, for code that no URL leads to."""
     tree = splint.tree
     return embedded(

@@ -1,4 +1,4 @@
-"""Mount records: which snapshot, in which cache, a splint's name stood for when it was mounted."""
+"""Mount records: which snapshot, in which caches, the name of a splint stood for when mounted."""
 
 from __future__ import annotations
 

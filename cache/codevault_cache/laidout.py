@@ -6,7 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from codevault_cache import places
+from codevault_cache import paths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _log = logging.getLogger("codevault_cache")
 def existing(roots: Sequence[str], digest: str) -> str | None:
     """The folder of a digest's laid-out files, or None where there is none."""
     for root in roots:
-        folder = places.tree(root, digest)
+        folder = paths.tree(root, digest)
         if os.path.isdir(folder):
             return folder
     return None
@@ -38,9 +38,9 @@ def lay_out(root: str, digest: str, files: Mapping[str, tuple[int, bytes]]) -> s
     """
     from codevault_cache.publish import publish_folder
 
-    places.prepare(root)
-    folder = places.tree(root, digest)
-    publish_folder(folder, places.tmp(root), files)
+    paths.prepare(root)
+    folder = paths.tree(root, digest)
+    publish_folder(folder, paths.tmp(root), files)
     return folder
 
 
@@ -62,6 +62,6 @@ def laid_out(roots: Sequence[str], tree: Tree) -> str:
         return lay_out(roots[0], tree.digest, files)
     except OSError as error:
         # Modules come from the pack; only data files and debuggers miss the folder.
-        folder = places.tree(roots[0], tree.digest)
+        folder = paths.tree(roots[0], tree.digest)
         _log.warning("cannot lay out %s: %s", folder, error)
         return folder

@@ -1,4 +1,4 @@
-"""Code of a policy class that comes from an installed distribution."""
+"""The code of a policy class that was installed with pip: its repository, or its files."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from codevault.code import Code
+from codevault.captured import Captured
+from codevault.embedded import embedded
 from codevault.errors import CaptureError, CodevaultError
 from codevault.ownmodules import files_below
-from codevault.recapture import embedded
-from codevault.vault import opened, warm
+from codevault.supply import opened, warm
 from codevault_cache import Wanted, public_url
 from codevault_cache.errors import CacheError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def code_of(target: Any, policy: type, shared: Sequence[str]) -> Code:
+def code_of(target: Any, policy: type, shared: Sequence[str]) -> Captured:
     """The code of an installed class: the repository that its distribution names, or its files.
 
     Args:
@@ -51,7 +51,7 @@ def code_of(target: Any, policy: type, shared: Sequence[str]) -> Code:
     return _from_repository(distribution, target, shared) or _files(target, shared)
 
 
-def _from_repository(distribution: Any, target: Any, shared: Sequence[str]) -> Code | None:
+def _from_repository(distribution: Any, target: Any, shared: Sequence[str]) -> Captured | None:
     """By `direct_url.json` (PEP 610), if the commit holds the file that is installed."""
     try:
         stated = json.loads(distribution.read_text("direct_url.json") or "{}")
@@ -73,7 +73,7 @@ def _from_repository(distribution: Any, target: Any, shared: Sequence[str]) -> C
             start = "" if root == "." else f"{root}/"
             for path in (f"{start}{module}.py", f"{start}{module}/__init__.py"):
                 if path in tree.paths and tree.sha256(path) == installed:
-                    return Code(
+                    return Captured(
                         snapshot=snapshot,
                         repo=public_url(url),
                         base=snapshot.commit,
@@ -87,7 +87,7 @@ def _from_repository(distribution: Any, target: Any, shared: Sequence[str]) -> C
     return None
 
 
-def _files(target: Any, shared: Sequence[str]) -> Code:
+def _files(target: Any, shared: Sequence[str]) -> Captured:
     """The installed files of the class's top-level package or module."""
     top = sys.modules[target.__module__.partition(".")[0]]
     file = os.path.realpath(top.__file__ or "")
