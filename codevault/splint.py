@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import codevault_importhook as hook
-from codevault import mountrecords
+from codevault import mountrecords, torchload
 from codevault.errors import CodeError
 from codevault_cache.errors import CacheError
 
@@ -138,6 +138,7 @@ def mount(snapshot: Snapshot, cache: Cache, overlay: Overlay | None = None) -> S
     Raises:
         CodeError: The cache does not hold it, or its name stands for other code already.
     """
+    torchload.stand_in()
     try:
         tree = cache.tree(snapshot.digest)
         mounted = hook.mount(snapshot.name, tree, roots=snapshot.roots, shared=snapshot.shared)
@@ -164,6 +165,7 @@ def compile_code(snapshot: Snapshot, cache: Cache) -> None:
     Raises:
         CodeError: The cache does not hold the snapshot.
     """
+    torchload.stand_in()  # part of the rules that the compiled code follows
     try:
         tree = cache.tree(snapshot.digest)
         try:

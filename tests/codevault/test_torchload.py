@@ -1,0 +1,97 @@
+"""[strings] `torch.load` inside old code finds the old code's classes, with and without a twin."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+import codevault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEEPER = """
+    import torch
+    import torch as t
+    from torch import load as get
+    from walker.net import Walker
+
+    def read(path, **options):
+        return torch.load(path, **options)
+
+    def read_as(path, **options):
+        return t.load(path, None, **options), get(path, "cpu", **options)
+
+    def read_declared(path):
+        with torch.serialization.safe_globals([Walker]):
+            return torch.load(path)
+"""
+
+
+@pytest.fixture
+def keeper(walker: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
+    """Old code that loads, a file with original names, and a twin in the host or none."""
+    walker.write({"src/walker/net.py": MODULE})
+    commit = walker.commit({"src/walker/keeper.py": KEEPER})
+    net = walker.load("walker.net")
+    walker.policy, walker.file = net.Walker(), tmp_path / "old.pt"
+    torch.save(walker.policy, walker.file)
+    walker.commit({"src/walker/scale.py": "SCALE = 77.0\n"})
+    if request.param:
+        walker.load("walker.net")
+    else:
+        for name in [n for n in sys.modules if n.partition(".")[0] == "walker"]:
+            del sys.modules[name]
+    splint = codevault.load_code(walker.top, commit)
+    walker.splint, walker.keeper = splint, splint.import_module("walker.keeper")
+    return walker
+
+
+MODULE = """
+    import torch
+    from walker.scale import SCALE
+
+    class Walker(torch.nn.Module):
+        scale = SCALE
+        def forward(self, obs):
+            return SCALE * obs
+"""
+twin = pytest.mark.parametrize("keeper", [True, False], indirect=True, ids=["twin", "no-twin"])
+
+
+@twin
+def test_strings_torch_load_gives_the_old_class(keeper: Any) -> None:
+    old = keeper.splint.load_symbol("walker.net:Walker")
+    for policy in (
+        keeper.keeper.read(keeper.file, weights_only=False),
+        *keeper.keeper.read_as(keeper.file, weights_only=False),
+    ):
+        assert type(policy) is old
+        assert float(policy(torch.ones(1))) == 2.0
+
+
+@twin
+def test_strings_torch_load_of_weights_only_needs_the_class_declared(keeper: Any) -> None:
+    import pickle
+
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        keeper.keeper.read(keeper.file)
+
+
+def test_strings_the_hosts_torch_load_is_the_hosts(walker: Any, tmp_path: Path) -> None:
+    before = torch.load
+    codevault.load_code(walker.top, walker.head).import_module("walker.net")
+    torch.save(walker.net.Walker(act=torch.relu), tmp_path / "new.pt")
+    assert torch.load is before
+    assert type(torch.load(tmp_path / "new.pt", weights_only=False)) is walker.net.Walker
+
+
+@twin
+def test_strings_torch_load_of_weights_only_finds_declared_classes(keeper: Any) -> None:
+    """`weights_only=True` allows by name: the name in the file is the original one."""
+    with torch.serialization.safe_globals([set]):
+        policy = keeper.keeper.read_declared(keeper.file)
+    assert type(policy) is keeper.splint.load_symbol("walker.net:Walker")
