@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from codevault.errors import CaptureError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import ModuleType
 
     from codevault_cache import Snapshot
 
@@ -49,6 +51,13 @@ class Captured:
     diff: bytes | None
     modules: tuple[str, ...]
     renamed: Mapping[str, str]
+
+    def loaded(self) -> list[ModuleType]:
+        """The own modules as they are loaded now."""
+        outside = {inside: name for name, inside in self.renamed.items()}
+        pairs = ((f"{self.snapshot.name}.{name}", outside.get(name, name)) for name in self.modules)
+        found = [sys.modules.get(inside) or sys.modules.get(name) for inside, name in pairs]
+        return [module for module in found if module is not None]
 
     def name_of(self, thing: Any, where: str) -> str:
         """The importable name of a class or function of this code, for `architecture.describe`.

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from codevault.errors import CaptureError
+from codevault.packages import home_of
 from codevault_cache.limits import FILE_BYTES
 from codevault_importhook import origin
 
@@ -59,7 +60,7 @@ def reached(things: Iterable[Any], shared: Iterable[str]) -> list[OwnModule]:
         parts = own.name.split(".")
         waiting += [".".join(parts[:end]) for end in range(1, len(parts))]
         for value in list(vars(module).values()):
-            target = value.__name__ if isinstance(value, ModuleType) else _module_of(value)
+            target = value.__name__ if isinstance(value, ModuleType) else home_of(value)
             if isinstance(target, str) and target not in found:
                 waiting.append(target)
     return sorted(found.values(), key=lambda own: own.name)
@@ -79,13 +80,6 @@ def must_have_file(thing: Any) -> None:
             "code that was typed into a notebook or on standard input cannot be found again",
             "put the policy's code into a .py file and import it from there",
         )
-
-
-def _module_of(value: Any) -> Any:
-    try:
-        return value.__module__
-    except Exception:  # any object may stand in a module, also one whose attributes raise
-        return None
 
 
 def _is_shared(name: str, prefixes: tuple[str, ...]) -> bool:

@@ -7,17 +7,33 @@ import re
 import sys
 from functools import cache
 from importlib import metadata
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
-def imported() -> dict[str, str]:
-    """Distributions of which a module is loaded now, with their versions."""
-    names = {name.partition(".")[0] for name in list(sys.modules)}
-    found = {d for top, ds in _distributions().items() if top in names for d in ds}
+def used_by(modules: Iterable[ModuleType]) -> dict[str, str]:
+    """Distributions that modules name globally, with their versions; torch in any case.
+
+    What else the process has loaded (the trainer's logger, say) is not the policy's.
+    """
+    tops = {"torch"}
+    for module in modules:
+        for value in list(vars(module).values()):
+            name = value.__name__ if isinstance(value, ModuleType) else home_of(value)
+            tops.add(str(name).partition(".")[0])
+    found = {d for top in tops for d in _distributions().get(top, ())}
     return {name: metadata.version(name) for name in sorted(found)}
+
+
+def home_of(value: Any) -> Any:
+    """The `__module__` of a value; any object may stand in a module, also one that raises."""
+    try:
+        return value.__module__
+    except Exception:
+        return None
 
 
 def findings(recorded: Mapping[str, str]) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ def save_policy(
         modules=code.modules,
         env=environment,
         python=platform.python_version(),
-        packages=packages.imported(),
+        packages=packages.used_by(code.loaded()),
         architecture=_sha256(description),
         weights=tensors.sha256,
         probe=None if probe_bytes is None else _probe(recorded, probe_bytes),
