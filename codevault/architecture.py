@@ -17,8 +17,11 @@ from collections.abc import Callable, Mapping
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
+from codevault.archive import RESTORE
 from codevault.checkpoint import ARCHITECTURE, read_member
 from codevault.errors import BuildError, CaptureError, CheckpointError
+from codevault.forms import plain_yaml
+from codevault.manifest import unfit
 
 if TYPE_CHECKING:
     from codevault.checkpoint import Checkpoint
@@ -102,23 +105,35 @@ def encode(value: Any, name_of: NameOf, where: str) -> Any:
     """One value as plain data; `where` is the argument's path, for messages.
 
     Raises:
-        CaptureError: The value is neither plain data, nor a model, nor a reference.
+        CaptureError: The value, or a part, is neither plain data, nor a model, nor a reference.
     """
+    try:
+        data = _encode(value, name_of, where)
+        wrong = unfit(data)
+    except RecursionError:
+        wrong = "is nested too deeply, or contains itself"
+    if wrong:
+        hint = f"hand {where} over as less, and let a function of your code make the object of it"
+        raise CaptureError(f"{where} {wrong}", "", hint)
+    return data
+
+
+def _encode(value: Any, name_of: NameOf, where: str) -> Any:
     if isinstance(value, enum.Enum):
         return {"$ref": f"{name_of(type(value), where)}.{value.name}"}
     if value is None or isinstance(value, bool | int | float | str):
         return value if type(value) in (type(None), bool, int, float, str) else _plain(value, where)
     if isinstance(value, list):
-        return [encode(v, name_of, f"{where}[{i}]") for i, v in enumerate(value)]
+        return [_encode(v, name_of, f"{where}[{i}]") for i, v in enumerate(value)]
     if type(value) is tuple:
-        return {"$tuple": [encode(v, name_of, f"{where}[{i}]") for i, v in enumerate(value)]}
+        return {"$tuple": [_encode(v, name_of, f"{where}[{i}]") for i, v in enumerate(value)]}
     if isinstance(value, dict):
-        items = {k: encode(v, name_of, f"{where}.{k}") for k, v in value.items()}
+        items = {k: _encode(v, name_of, f"{where}.{k}") for k, v in value.items()}
         if all(isinstance(key, str) and not key.startswith("$") for key in items):
             return items
-        return {"$dict": [[encode(k, name_of, where), v] for k, v in items.items()]}
+        return {"$dict": [[_encode(k, name_of, where), v] for k, v in items.items()]}
     if _is_model(value):
-        fields = {k: encode(v, name_of, f"{where}.{k}") for k, v in _fields(value).items()}
+        fields = {k: _encode(v, name_of, f"{where}.{k}") for k, v in _fields(value).items()}
         return {"$model": name_of(type(value), where), "fields": fields}
     if isinstance(value, type | FunctionType | BuiltinFunctionType):
         return {"$ref": name_of(value, where)}
@@ -136,22 +151,37 @@ def decode(data: Any, resolve: Resolve, where: str) -> Any:
     Raises:
         BuildError: The data is not what `encode` gives, or a model refuses its fields.
     """
+    if wrong := unfit(data):
+        raise BuildError(f"{where} {wrong}", "no codevault wrote it", RESTORE)
+    return _decode(data, resolve, where)
+
+
+def _decode(data: Any, resolve: Resolve, where: str) -> Any:
     if isinstance(data, list):
-        return [decode(v, resolve, f"{where}[{i}]") for i, v in enumerate(data)]
-    if not isinstance(data, dict):
+        return [_decode(v, resolve, f"{where}[{i}]") for i, v in enumerate(data)]
+    if data is None or isinstance(data, bool | int | float | str):
         return data
+    if not isinstance(data, dict):
+        raise BuildError(f"{where} is a {type(data).__name__}, which is no plain data", "", RESTORE)
     match data:
         case {"$ref": str(path), **rest} if not rest:
             return resolve(path)
         case {"$tuple": list(items), **rest} if not rest:
-            return tuple(decode(items, resolve, where))
-        case {"$dict": list(pairs), **rest} if not rest:
-            return {decode(k, resolve, where): decode(v, resolve, where) for k, v in pairs}
+            return tuple(_decode(items, resolve, where))
+        case {"$dict": list(pairs), **rest} if not rest and all(
+            isinstance(pair, list) and len(pair) == 2 for pair in pairs
+        ):
+            items = _decode(pairs, resolve, where)
+            try:
+                return dict(items)
+            except TypeError as error:
+                raise BuildError(f"{where} has a key that is none", str(error), RESTORE) from error
         case {"$model": str(path), "fields": dict(fields), **rest} if not rest:
-            return _model(resolve(path), decode(fields, resolve, where), where)
+            return _model(resolve(path), _decode(fields, resolve, where), where)
     if any(str(key).startswith("$") for key in data):
-        raise BuildError(f"{where} has an unknown mark", f"keys {sorted(data)}", "")
-    return {key: decode(v, resolve, f"{where}.{key}") for key, v in data.items()}
+        keys = ", ".join(ascii(key)[:80] for key in list(data)[:10])
+        raise BuildError(f"{where} has an unknown mark", f"keys {keys}", RESTORE)
+    return {k: _decode(v, resolve, f"{where}.{str(k)[:80]}") for k, v in data.items()}
 
 
 def to_yaml(description: dict[str, Any]) -> bytes:
@@ -168,16 +198,15 @@ def read(checkpoint: Checkpoint) -> dict[str, Any]:
     Raises:
         CheckpointError: It is damaged, or is no architecture.
     """
-    import yaml
-
     where = f"{checkpoint.path} has a damaged {ARCHITECTURE}"
-    try:
-        data = yaml.safe_load(read_member(checkpoint, ARCHITECTURE))
-    except yaml.YAMLError as error:
-        raise CheckpointError(where, str(error)) from None
-    if not isinstance(data, dict) or not isinstance(data.get("class_path"), str):
-        raise CheckpointError(where, "it names no class_path", "save the policy again")
-    return data
+    data = plain_yaml(read_member(checkpoint, ARCHITECTURE), where)
+    kinds = {"class_path": str, "fields": dict, "args": list, "kwargs": dict}
+    known = data if isinstance(data, dict) else {}
+    wrong = [key for key, kind in kinds.items() if not isinstance(known.get(key, kind()), kind)]
+    if wrong or not known.get("class_path") or not known["class_path"].isprintable():
+        why = f"{', '.join(wrong)} of another type" if wrong else "it names no class_path"
+        raise CheckpointError(where, why, "save the policy again")
+    return known
 
 
 def _is_model(value: Any) -> bool:

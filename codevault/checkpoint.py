@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from codevault.archive import RESTORE, Member, chunks, directory, table
-from codevault.errors import CaptureError, CheckpointError
+from codevault.errors import CaptureError, CheckpointError, MissingCheckpointError
 from codevault.forms import refuse_forms, refuse_strangers
 from codevault.manifest import Manifest, parse
 from codevault.writer import Bytes, Payload, write
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 MANIFEST: Final = "manifest.json"
 ARCHITECTURE: Final = "policy_architecture.yaml"
@@ -27,7 +27,16 @@ PACK: Final = "code.pack"
 DIFF: Final = "code.diff"
 PAGE: Final = 4096
 """The weights start at a multiple of this many bytes in the file, so that they can be mapped."""
-_MANIFEST_LIMIT: Final = 16 << 20
+NEEDED: Final = (MANIFEST, ARCHITECTURE, WEIGHTS)
+_LIMITS: Final = {
+    MANIFEST: 16 << 20,
+    ARCHITECTURE: 16 << 20,
+    # What the objects hold is bounded where they are read; this leaves room for their headers.
+    PACK: 65 << 20,
+    DIFF: 64 << 20,
+    PROBE: 1 << 30,
+}
+"""The most bytes of each member that is read into memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,8 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Opens a checkpoint: reads its manifest and checks where its members lie, not their content.
 
     Raises:
-        CheckpointError: The file is missing, is no checkpoint, or is a damaged one.
+        MissingCheckpointError: There is no such file.
+        CheckpointError: The file is no checkpoint, or is a damaged one.
         TruncatedError: The file ends too early.
         LegacyFormError: The file is a checkpoint of another kind, which `codevault convert` reads.
         FormatVersionError: The checkpoint is newer than this codevault.
@@ -61,17 +71,17 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     try:
         status = os.fstat(fd)
         head = os.pread(fd, 4096, 0) if stat.S_ISREG(status.st_mode) else b""
-        refuse_strangers(where, status, head)
-        entries, start = directory(fd, where)
-        refuse_forms(
-            where, {entry.orig_filename for entry in entries}, (MANIFEST, ARCHITECTURE, WEIGHTS)
-        )
+        refuse_strangers(where, status.st_mode, head)
+        with open(fd, "rb", closefd=False) as file:
+            entries, start = directory(file, where)
+        refuse_forms(where, {entry.orig_filename for entry in entries}, NEEDED)
         members = table(fd, where, entries, start)
-        if members[MANIFEST].size > _MANIFEST_LIMIT:
-            size = f"{members[MANIFEST].size} bytes; at most {_MANIFEST_LIMIT}"
-            raise CheckpointError(f"{where} has a manifest that is too large", size, RESTORE)
-        manifest = parse(_read(fd, members[MANIFEST], MANIFEST, where), where)
+        refuse_large(members[MANIFEST], MANIFEST, where)
+        pieces = verified(chunks(fd, members[MANIFEST], where), members[MANIFEST], where, MANIFEST)
+        manifest = parse(b"".join(map(bytes, pieces)), where)
         return Checkpoint(where, manifest, members, _identity(status))
+    except OSError as error:
+        raise _unreadable(where, error) from error
     finally:
         os.close(fd)
 
@@ -100,25 +110,49 @@ def read_member(checkpoint: Checkpoint, name: str) -> bytes:
     """Reads one member, checked against its CRC-32 and, where the manifest has one, its sha256.
 
     Raises:
-        CheckpointError: There is no such member, or its bytes are not those that were saved.
+        CheckpointError: There is no such member, its bytes are not those that were saved, or they
+            are more than fit into memory.
     """
-    member = checkpoint.members.get(name)
-    if member is None:
-        there = ", ".join(sorted(checkpoint.members))
-        raise CheckpointError(f"{checkpoint.path} has no {name}", f"it has {there}", RESTORE)
-    fd = open_file(checkpoint)
-    try:
-        data = _read(fd, member, name, checkpoint.path)
-    finally:
-        os.close(fd)
-    digest = digests(checkpoint.manifest).get(name)
-    if digest and hashlib.sha256(data).hexdigest() != digest:
+    if name in checkpoint.members:
+        refuse_large(checkpoint.members[name], name, checkpoint.path)
+    return b"".join(map(bytes, _pieces(checkpoint, name)))
+
+
+def check_member(checkpoint: Checkpoint, name: str) -> None:
+    """Checks what `read_member` does, piece by piece."""
+    for _ in _pieces(checkpoint, name):
+        pass
+
+
+def refuse_large(member: Member, name: str, where: str) -> None:
+    """Raises CheckpointError for a member that is larger than what is read into memory."""
+    # Weights are mapped; only those that a foreign tool deflated are read, and they hardly deflate.
+    limit = _LIMITS.get(name, max(1 << 30, 16 * member.packed) if name == WEIGHTS else 64 << 20)
+    if member.size > limit:
         raise CheckpointError(
-            f"{checkpoint.path} has a {name} that is not the one that was saved",
-            f"its sha256 is not {digest}, which the manifest states",
+            f"{where} has a {name} that is too large",
+            f"{member.size:,} bytes, and at most {limit:,} are read",
             RESTORE,
         )
-    return data
+
+
+def verified(
+    pieces: Iterator[bytes | memoryview], member: Member, where: str, name: str, digest: str = ""
+) -> Iterator[bytes | memoryview]:
+    """Passes a member's pieces on; raises CheckpointError at their end if they are others."""
+    crc, sha256 = 0, hashlib.sha256()
+    for piece in pieces:
+        crc = binascii.crc32(piece, crc)
+        if digest:
+            sha256.update(piece)
+        yield piece
+    if crc != member.crc or (digest and sha256.hexdigest() != digest):
+        stated = f"CRC-32 is not {member.crc:08x}, which the file states"
+        if crc == member.crc:
+            stated = f"sha256 is not {digest}, which the manifest states"
+        raise CheckpointError(
+            f"{where} is damaged: {name} is not what was saved", f"its {stated}", RESTORE
+        )
 
 
 def digests(manifest: Manifest) -> Mapping[str, str]:
@@ -150,19 +184,31 @@ def write_checkpoint(
 
     Raises:
         CheckpointError: The folder is missing, or the file cannot be written there.
-        CaptureError: The weights changed meanwhile, or the manifest describes other bytes.
+        CaptureError: The weights changed meanwhile, or a part could not be read again.
     """
     where = os.fspath(path)
+    try:
+        text = manifest.to_json()
+        parse(text, where)
+    except (ValueError, RecursionError) as error:
+        why = error.why if isinstance(error, CheckpointError) else str(error)
+        raise CaptureError(f"{where} was not written: no manifest can hold this", why) from error
     given = {ARCHITECTURE: architecture, PROBE: probe}
     for name, digest in digests(manifest).items():
         data = given.get(name)
         if name != WEIGHTS and (data is None or hashlib.sha256(data).hexdigest() != digest):
             raise CaptureError(f"{where} was not written: the manifest describes another {name}")
     optional = ((PROBE, probe), (PACK, pack), (DIFF, diff))
+    for name, data in ((MANIFEST, text), (ARCHITECTURE, architecture), *optional):
+        if data is not None and len(data) > _LIMITS[name]:
+            raise CaptureError(
+                f"{where} was not written: its {name} would be too large to be read",
+                f"{len(data):,} bytes, and at most {_LIMITS[name]:,} are read",
+            )
     write(
         where,
         [
-            (MANIFEST, Bytes(manifest.to_json()), 1),
+            (MANIFEST, Bytes(text), 1),
             (ARCHITECTURE, Bytes(architecture), 1),
             (WEIGHTS, weights, PAGE),
             *((name, Bytes(data), 1) for name, data in optional if data is not None),
@@ -179,16 +225,25 @@ def _open(where: str) -> int:
         # Without O_NONBLOCK a named pipe would wait for a writer for ever.
         return os.open(where, os.O_RDONLY | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
-        folder = shlex.quote(os.path.dirname(where) or ".")
-        raise CheckpointError(f"{where} cannot be opened", str(error), f"ls -l {folder}") from error
+        raise _unreadable(where, error) from error
 
 
-def _read(fd: int, member: Member, name: str, where: str) -> bytes:
-    data = b"".join(map(bytes, chunks(fd, member, where)))
-    if binascii.crc32(data) != member.crc:
-        raise CheckpointError(
-            f"{where} is damaged: {name} is not what was saved",
-            f"its CRC-32 is not {member.crc:08x}",
-            RESTORE,
-        )
-    return data
+def _unreadable(where: str, error: Exception) -> CheckpointError:
+    kind = MissingCheckpointError if isinstance(error, FileNotFoundError) else CheckpointError
+    folder = shlex.quote(os.path.dirname(where) or ".")
+    return kind(f"{where} cannot be opened", str(error), f"ls -l {folder}")
+
+
+def _pieces(checkpoint: Checkpoint, name: str) -> Iterator[bytes | memoryview]:
+    where, member = checkpoint.path, checkpoint.members.get(name)
+    if member is None:
+        there = ", ".join(sorted(checkpoint.members))
+        raise CheckpointError(f"{where} has no {name}", f"it has {there}", RESTORE)
+    digest = digests(checkpoint.manifest).get(name, "")
+    fd = open_file(checkpoint)
+    try:
+        yield from verified(chunks(fd, member, where), member, where, name, digest)
+    except OSError as error:
+        raise _unreadable(where, error) from error
+    finally:
+        os.close(fd)

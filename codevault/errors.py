@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 OK, FINDING, USAGE, FETCH, REFUSED = 0, 1, 2, 3, 4
 """Exit codes of the command line."""
 
@@ -46,6 +48,16 @@ class CheckpointError(CodevaultError, ValueError):
     """The file is no checkpoint, or a damaged one."""
 
     reference = "not-a-checkpoint"
+
+
+class MissingCheckpointError(CheckpointError, FileNotFoundError):
+    """There is no such file."""
+
+    reference = "missing-checkpoint"
+
+    def __init__(self, what: str, why: str = "", hint: str = "") -> None:
+        super().__init__(what, why, hint)
+        self.errno = errno.ENOENT
 
 
 class TruncatedError(CheckpointError):

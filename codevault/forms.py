@@ -1,14 +1,19 @@
-"""The forms of file that are no checkpoint, so that each refusal names what the file is."""
+"""The forms of file that are no checkpoint, so that each refusal names what the file is.
+
+And the form of YAML that an architecture may have: that of plain data.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import stat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from codevault.archive import LOCAL, RESTORE
 from codevault.errors import CheckpointError, LegacyFormError, TruncatedError
+from codevault.manifest import DEPTH, VALUES, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,22 +26,44 @@ def _has(*names: str) -> Callable[[set[str]], bool]:
     )
 
 
+# Reading one takes time that grows with the square of its length.
+_SIXTIES: Final = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-9_.]+){99,}")
+_INNER: Final = "safetensors.torch.load(zipfile.ZipFile({0}).read('weights.safetensors'))"
+_WEIGHTS: Final = "safetensors.torch.load_file({0})"
+_TORCH: Final = "torch.load({0}, weights_only=True)"
+_BUNDLE: Final = "a Metta `policy_spec.json` bundle"
+_PTH: Final = "torch.load(zipfile.ZipFile({0}).open('policy.pth'), weights_only=True)"
+
 # The first form that fits is named: TorchScript's and rsl_rl's files are torch.save zips as well.
+# With each stands the expression that gives its weights today.
 _FORMS: Final = (
-    ("a TorchScript archive", _has("constants.pkl+data.pkl+version")),
-    ("a Metta `.mpt` of 2025", _has("weights.safetensors+modelarchitecture.txt", "policy.pt")),
-    ("a Metta `policy_spec.json` bundle", _has("policy_spec.json")),
-    ("a Stable-Baselines3 zip", _has("policy.pth+data", "policy.pth+pytorch_variables.pth")),
-    ("a file of torch.save", _has("data.pkl")),
+    (
+        "a TorchScript archive",
+        _has("constants.pkl+data.pkl+version"),
+        "torch.jit.load({0}).state_dict()",
+    ),
+    ("a Metta `.mpt` of 2025", _has("weights.safetensors+modelarchitecture.txt"), _INNER),
+    (
+        "a Metta `.mpt` of 2025",
+        _has("policy.pt"),
+        "torch.load(zipfile.ZipFile({0}).open('policy.pt'), weights_only=True)",
+    ),
+    (_BUNDLE, _has("policy_spec.json"), _INNER),
+    (
+        "a Stable-Baselines3 zip",
+        _has("policy.pth+data", "policy.pth+pytorch_variables.pth"),
+        _PTH,
+    ),
+    ("a file of torch.save", _has("data.pkl"), _TORCH),
 )
 
 
-def refuse_strangers(where: str, status: os.stat_result, head: bytes) -> None:
+def refuse_strangers(where: str, mode: int, head: bytes) -> None:
     """Refuses everything that does not start like a zip file.
 
     Args:
         where: The file, for messages.
-        status: Its status.
+        mode: Its type, as `st_mode`.
         head: Its first bytes; empty unless it is a regular file.
 
     Raises:
@@ -46,11 +73,13 @@ def refuse_strangers(where: str, status: os.stat_result, head: bytes) -> None:
     """
     why = "a checkpoint is a zip file written by codevault.save_policy"
     hint = f"head -c 64 {shlex.quote(where)}  # to see what it is"
-    if stat.S_ISDIR(status.st_mode):
+    if "://" in where:
+        hint = "download it, and look at its first bytes: head -c 64 FILE"
+    if stat.S_ISDIR(mode):
         if os.path.exists(os.path.join(where, "policy_spec.json")):
-            raise _legacy(where, "a Metta `policy_spec.json` bundle")
+            raise _legacy(where, _BUNDLE, _WEIGHTS, os.path.join(where, "weights.safetensors"))
         why, hint = f"it is a folder; {why}", f"ls {shlex.quote(where)}"
-    elif not stat.S_ISREG(status.st_mode):
+    elif not stat.S_ISREG(mode):
         why = f"it is no regular file; {why}"
     elif not head:
         why, hint = "it is empty", RESTORE
@@ -61,11 +90,12 @@ def refuse_strangers(where: str, status: os.stat_result, head: bytes) -> None:
     elif len(LOCAL) > len(head) and LOCAL.startswith(head):
         raise TruncatedError(f"{where} is incomplete", f"{len(head)} bytes", RESTORE)
     elif head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        raise _legacy(where, "a bare pickle")
+        raise _legacy(where, "a bare pickle", _TORCH)
     elif head[8:10] == b'{"' and 0 < int.from_bytes(head[:8], "little") < 100_000_000:
-        raise _legacy(where, "a bare safetensors file")
+        raise _legacy(where, "a bare safetensors file", _WEIGHTS)
     elif os.path.basename(where) == "policy_spec.json":
-        raise _legacy(os.path.dirname(where) or ".", "a Metta `policy_spec.json` bundle")
+        folder = os.path.dirname(where) or "."
+        raise _legacy(folder, _BUNDLE, _WEIGHTS, os.path.join(folder, "weights.safetensors"))
     raise CheckpointError(f"{where} is not a checkpoint", why, hint)
 
 
@@ -84,18 +114,63 @@ def refuse_forms(where: str, names: set[str], needed: tuple[str, ...]) -> None:
     missing = [name for name in needed if name not in names]
     if not missing:
         return
-    for form, fits in _FORMS:
+    for form, fits, today in _FORMS:
         if needed[0] in missing and fits(names):
-            raise _legacy(where, form)
+            raise _legacy(where, form, today)
     raise CheckpointError(
         f"{where} is not a checkpoint: it is a zip file without {', '.join(missing)}", "", RESTORE
     )
 
 
-def _legacy(where: str, form: str) -> LegacyFormError:
-    source = shlex.quote(where)
+def plain_yaml(data: bytes, where: str) -> Any:
+    """YAML without anchors, tags, depth or number beyond what plain data have.
+
+    Args:
+        data: The text.
+        where: What it is, for messages.
+
+    Raises:
+        CheckpointError: It is other YAML, or none.
+    """
+    import yaml
+
+    # The one in C is ten times as fast, and reads the same.
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    depth = count = 0
+    try:
+        for event in yaml.parse(data, Loader=loader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            count += 1
+            if getattr(event, "anchor", None) or getattr(event, "tag", None):
+                raise ValueError("plain data have no anchors, aliases and tags")
+            if depth > DEPTH + 1 or count > VALUES:
+                raise ValueError("it is nested too deeply, or has too many values")
+            plain = event.value if isinstance(event, yaml.ScalarEvent) and not event.style else ""
+            if _SIXTIES.fullmatch(plain):
+                raise ValueError("it has a number of base 60")
+        return yaml.load(data, Loader=loader)  # noqa: S506 -- one of the two safe ones
+    except (yaml.YAMLError, ArithmeticError, LookupError, ValueError, TypeError) as error:
+        why = str(error)
+    except (AttributeError, RecursionError) as error:
+        why = f"{type(error).__name__}: {error}"
+    raise CheckpointError(where, escaped(why)[:500], RESTORE)
+
+
+def _legacy(where: str, form: str, today: str, weights: str | None = None) -> LegacyFormError:
+    """The refusal of a known form.
+
+    Args:
+        where: The file.
+        form: What it is.
+        today: The expression that gives its weights, with a place for the file that has them.
+        weights: That file, if it is another one.
+    """
+    expression = today.format(repr(weights or where))
     return LegacyFormError(
         f"{where} is {form}, not a codevault checkpoint",
         "it names no code to run it with, and a pickle runs code when it is read",
-        f"codevault convert {source} -o new.mpt --repo URL_OR_PATH --commit SHA",
+        f"codevault convert {shlex.quote(where)} -o new.mpt --repo URL_OR_PATH --commit SHA "
+        f"(planned); today: load {expression} into codevault.load_code(repo, commit)"
+        ".load_symbol('pkg.mod:Policy')(...)",
     )

@@ -17,7 +17,7 @@ from codevault.rng import kept_rng
 from codevault.splint import Splint, mount
 from codevault.supply import CachePath, opened, translated, used, warm
 from codevault.trust import Allowed, Trust, allow, allow_architecture
-from codevault.uri import fetched
+from codevault.uri import fetched, shown
 from codevault_cache import Cache, Wanted, overlay_of
 from codevault_cache.errors import CacheError
 
@@ -64,7 +64,7 @@ def load_policy(
         StateDictError: The weights do not fit.
         ProbeError: The policy does not give the recorded outputs.
     """
-    where = os.fspath(uri)
+    where = shown(uri)
     vault = opened(cache)
     checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
     allowed = _allowed(checkpoint.manifest, code, trust)

@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DEPTH: Final = 32
+_KINDS: Final[Mapping[str, set[str]]] = {
+    "other": {"type"},
+    "fields": {"type", "keys", "items"},
+    "tensor": {"device"},
+    "array": {"device"},
+    "value": {"value"},
+    "float": {"value"},
+    "list": {"items"},
+    "tuple": {"items"},
+    "dict": {"keys", "items"},
+    "tensordict": {"keys", "items", "batch", "device"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +67,30 @@ def unpack(nest: Nest, devices: Mapping[str, torch.device]) -> Any:
     return _unpack(nest.structure, nest.tensors, devices)
 
 
+def check(node: Any, tensors: Mapping[str, torch.Tensor], depth: int = 0) -> None:
+    """Raises ValueError, LookupError or TypeError for a node that `pack` could not have given."""
+    path, kind = node["path"], node["kind"]
+    items, keys, batch = (node.get(name, []) for name in ("items", "keys", "batch"))
+    sound = (
+        type(path) is type(node.get("type", "")) is str
+        and depth <= _DEPTH + 1
+        and node.keys() == {"path", "kind", *_KINDS[kind]}
+        and type(items) is type(keys) is type(batch) is list
+        and type(node.get("device")) in (str, type(None))
+        and type(node.get("value")) in ((str,) if kind == "float" else (str, int, bool, type(None)))
+        and (path in tensors or kind not in ("tensor", "array"))
+        and (len({*keys}) == len(items) or "keys" not in node)
+        and all(type(key) in (str, int) for key in keys)
+        and all(type(size) is int for size in batch)
+    )
+    if not sound:
+        raise ValueError(f"{path!r} is no node of the kind {kind!r}")
+    if kind == "float":
+        float(node["value"])
+    for item in items:
+        check(item, tensors, depth + 1)
+
+
 def others(node: Mapping[str, Any]) -> list[str]:
     """Path and type of what could not be taken apart into parts that can be put together again."""
     if node["kind"] in ("other", "fields"):
@@ -77,7 +113,7 @@ def equal(a: Nest, b: Nest) -> bool:
 
 
 def is_tensordict(value: Any) -> bool:
-    """True for a TensorDict; imports nothing, since whoever has one has imported its package."""
+    """True for a TensorDict; whoever has one has imported its package."""
     package = sys.modules.get("tensordict")
     return package is not None and isinstance(value, package.TensorDictBase)
 

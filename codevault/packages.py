@@ -25,7 +25,8 @@ def used_by(modules: Iterable[ModuleType]) -> dict[str, str]:
             name = value.__name__ if isinstance(value, ModuleType) else home_of(value)
             tops.add(str(name).partition(".")[0])
     found = {d for top in tops for d in _distributions().get(top, ())}
-    return {name: metadata.version(name) for name in sorted(found)}
+    versions = {name: installed(name) for name in sorted(found)}
+    return {name: version for name, version in versions.items() if version is not None}
 
 
 def home_of(value: Any) -> Any:
@@ -51,7 +52,7 @@ def compared(recorded: Mapping[str, str]) -> dict[str, tuple[str, str | None]]:
 def installed(name: str) -> str | None:
     """The installed version of a distribution; None if it is not installed."""
     try:
-        return metadata.version(name)
+        return metadata.version(name) or None  # a broken installation has no version
     except metadata.PackageNotFoundError:
         return None
 

@@ -11,7 +11,9 @@ import torch
 from codevault import tensorfile
 from codevault.comparison import TOLERANCES, Comparison, Replay
 from codevault.errors import CaptureError, CheckpointError, ProbeError
+from codevault.manifest import escaped, plain_json
 from codevault.nest import Nest, is_tensordict, others, pack, same
+from codevault.nest import check as check_node
 from codevault.trial import EMPTY, run
 from codevault.understudy import device_of
 
@@ -23,19 +25,6 @@ __all__ = ["Probe", "Replay", "check", "counts", "from_bytes", "record", "replay
 SEED: Final = 20_240_229
 """Seed of all random numbers of a run; recorded in the probe."""
 _FORMAT: Final = 1
-_KINDS: Final[Mapping[str, set[str]]] = {
-    "other": {"type"},
-    "fields": {"type", "keys", "items"},
-    "tensor": {"device"},
-    "array": {"device"},
-    "value": {"value"},
-    "float": {"value"},
-    "list": {"items"},
-    "tuple": {"items"},
-    "dict": {"keys", "items"},
-    "tensordict": {"keys", "items", "batch", "device"},
-}
-"""What each kind of node has besides its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,45 +192,40 @@ def from_bytes(data: bytes) -> Probe:
     """
     tensors, metadata = tensorfile.parse(bytearray(data), 0, len(data), "the probe")
     try:
-        raw = json.loads(metadata["probe"])
+        raw = plain_json(metadata["probe"])
         if raw["format"] != _FORMAT:
             raise ValueError(f"format {raw['format']!r}; this codevault reads {_FORMAT}")
         nests = []
         for key, root in (("inputs", "in"), ("outputs", "out"), ("state", "state")):
             mine = {n: t for n, t in tensors.items() if n == root or n.startswith(f"{root}.")}
-            _check_node(raw[key], mine)
+            check_node(raw[key], mine)
             nests.append(Nest(raw[key], mine))
         inputs, outputs, state = nests
+        made = state.structure["kind"] == "dict"
+        if not made or others(inputs.structure) or others(state.structure):
+            raise ValueError("it has inputs or state that cannot be made again")
+        texts = [raw["device"], raw["torch"], *raw["sampled"], *state.structure["keys"]]
+        if not all(type(text) is str for text in texts) or type(raw["drawn"]) is not bool:
+            raise ValueError("it has facts of other types")
+        if type(raw["seed"]) is not int or not 0 <= raw["seed"] < 1 << 32:
+            raise ValueError("its seed is no number that all generators take")
         return Probe(
             inputs=inputs,
             outputs=outputs,
             state=state,
-            seed=int(raw["seed"]),
-            device=str(raw["device"]),
-            drawn=bool(raw["drawn"]),
+            seed=raw["seed"],
+            device=escaped(raw["device"]),
+            drawn=raw["drawn"],
             sampled=tuple(raw["sampled"]),
             tolerances={key: (float(a), float(r)) for key, (a, r) in raw["tolerances"].items()},
-            torch=str(raw["torch"]),
+            torch=escaped(raw["torch"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(
-            "the probe is damaged, or was written by a later codevault",
-            f"{type(error).__name__}: {error}",
-            "python -m pip install --upgrade codevault, or load with probe=False",
-        ) from None
-
-
-def _check_node(node: Any, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Raises if a structure could not have been written by `pack`."""
-    path, kind = node["path"], node["kind"]
-    missing = _KINDS[kind] - node.keys()
-    if missing:
-        raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
-    if kind in ("tensor", "array") and path not in tensors:
-        raise ValueError(f"{path} has no tensor")
-    if kind == "float":
-        float(node["value"])
-    if len(node.get("keys", ())) != len(node.get("items", ())) and "keys" in node:
-        raise ValueError(f"{path} has {len(node['items'])} parts for {len(node['keys'])} keys")
-    for item in node.get("items", ()):
-        _check_node(item, tensors)
+    except (LookupError, ArithmeticError, TypeError, AttributeError, RecursionError) as error:
+        why = f"{type(error).__name__}: {error}"
+    except ValueError as error:
+        why = str(error)
+    raise CheckpointError(
+        "the probe is damaged, or was written by a later codevault",
+        escaped(why)[:500],
+        "codevault.load_policy(uri, probe=False)  # loads it without this check",
+    )

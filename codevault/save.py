@@ -18,6 +18,7 @@ from codevault.rehearsal import rehearse as rehearse_load
 from codevault.rng import kept_rng
 from codevault.unwrap import unwrap
 from codevault.version import VERSION
+from codevault_cache.limits import OBJECTS_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,7 +123,7 @@ def save_policy(
             weights=tensors,
             probe=probe_bytes,
             pack=code.pack,
-            diff=code.diff,
+            diff=code.diff if len(code.diff or b"") <= OBJECTS_BYTES else None,
         )
         if rehearse:
             rehearse_load(trial, manifest)

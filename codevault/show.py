@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import zipfile
+import stat
+from typing import TYPE_CHECKING, Any
 
 from codevault import packages
-from codevault.checkpoint import MANIFEST, open_checkpoint
-from codevault.errors import CheckpointError
-from codevault.manifest import Manifest, parse
-from codevault.uri import local_path, opened
+from codevault.archive import CHUNK, directory, found, unpacked
+from codevault.checkpoint import MANIFEST, NEEDED, open_checkpoint, refuse_large, verified
+from codevault.forms import refuse_forms, refuse_strangers
+from codevault.manifest import Manifest, escaped, parse
+from codevault.uri import local_path, opened, shown
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
 
 
 def read_manifest(uri: str | os.PathLike[str]) -> Manifest:
@@ -22,21 +27,16 @@ def read_manifest(uri: str | os.PathLike[str]) -> Manifest:
     path = local_path(uri)
     if path is not None:
         return open_checkpoint(path).manifest
-    where = os.fspath(uri)
     with opened(uri) as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                return parse(archive.read(MANIFEST), where)
-        except (zipfile.BadZipFile, KeyError, EOFError) as error:
-            raise CheckpointError(
-                f"{where} is no codevault checkpoint",
-                f"{type(error).__name__}: {error}",
-                "download it, and run codevault show on the file",
-            ) from error
+        return _remote(file, shown(uri))
 
 
 def card(manifest: Manifest) -> list[tuple[str, str]]:
-    """The manifest as labelled lines for people."""
+    """The manifest as labelled lines for people; what no terminal should print is escaped."""
+    return [(escaped(label), escaped(text)) for label, text in _lines(manifest)]
+
+
+def _lines(manifest: Manifest) -> list[tuple[str, str]]:
     changes = f" + {len(manifest.overlay.files)} changed files" if manifest.overlay else ""
     code = manifest.commit or "no commit"
     return [
@@ -63,3 +63,23 @@ def _probe(manifest: Manifest) -> str:
     if manifest.probe is None:
         return "none: nothing shows that a load behaves"
     return f"{manifest.probe.inputs} inputs, {manifest.probe.outputs} outputs"
+
+
+def _remote(file: Any, where: str) -> Manifest:
+    def read_at(count: int, offset: int) -> bytes:
+        file.seek(offset)
+        data: bytes = file.read(count)
+        return data
+
+    refuse_strangers(where, stat.S_IFREG, read_at(4096, 0))
+    entries, start = directory(file, where)
+    refuse_forms(where, {entry.orig_filename for entry in entries}, NEEDED)
+    member = found(read_at, where, entries, start, MANIFEST)
+    refuse_large(member, MANIFEST, where)
+
+    def pieces() -> Iterator[bytes]:
+        for place in range(0, member.packed, CHUNK):
+            yield read_at(min(CHUNK, member.packed - place), member.offset + place)
+
+    data = verified(unpacked(pieces(), member, where), member, where, MANIFEST)
+    return parse(b"".join(map(bytes, data)), where)

@@ -67,12 +67,11 @@ def prove(manifest: Manifest, allowed: Allowed, cache: Cache) -> None:
             return
     except CacheError as error:
         raise translated(error) from error
-    repo = shlex.quote(canonical(manifest.repo))
     raise RefusedError(
-        f"commit {manifest.commit[:12]} is on no branch or tag of {repo}",
+        f"commit {manifest.commit[:12]} is on no branch or tag of {canonical(manifest.repo)}",
         "hosts serve the commits of forks and pull requests under the parent's address, so the "
         "grant for the repository does not cover it",
-        f"codevault trust add {repo}@{manifest.commit}",
+        f"codevault trust add {shlex.quote(f'{canonical(manifest.repo)}@{manifest.commit}')}",
     )
 
 

@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from codevault.errors import CaptureError, CheckpointError
+from codevault.manifest import crowded, escaped, plain_json, unfit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_DIMENSIONS: Final = 64
 ALIGN: Final = 64
 """Where tensor data starts, relative to the member; torch allocates at multiples of 64 as well."""
-_HEADER_LIMIT: Final = 100_000_000
+_HEADER_LIMIT: Final = 16 << 20
+"""The format allows 100 MB, of which a stranger could have gigabytes of small objects made."""
 _NAMES: Final = {
     "F64": "float64",
     "F32": "float32",
@@ -109,6 +112,7 @@ def prepare(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) ->
     faults = [f"{name} {why}" for name in sorted(tensors) if (why := refusal(tensors[name]))]
     if "__metadata__" in tensors:
         faults.append("__metadata__ is a name that safetensors keeps for itself")
+    faults += [f"{name!a} is no Unicode" for name in tensors if not name.isascii() and unfit(name)]
     if faults:
         raise CaptureError(
             f"{len(faults)} of {len(tensors)} tensors cannot be saved", "; ".join(faults[:10])
@@ -126,8 +130,14 @@ def prepare(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) ->
         dtype = _FORMAT_NAMES[tensor.dtype]
         entries[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [place, end]}
         place = end
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    plain = json.dumps(entries, separators=(",", ":"), ensure_ascii=False)
+    text = plain.encode()
     text += b" " * (-(8 + len(text)) % ALIGN)
+    if len(text) > _HEADER_LIMIT or crowded(plain) or unfit(entries):
+        raise CaptureError(
+            f"{len(tensors)} tensors cannot be saved: too many to be read again",
+            f"their names and shapes have {len(text):,} bytes, and may have {_HEADER_LIMIT:,}",
+        )
     header = struct.pack("<Q", len(text)) + text
     digest, crc, size = hashlib.sha256(), 0, 0
     for chunk in _stream(header, ordered):
@@ -165,13 +175,15 @@ def parse(
         (length,) = struct.unpack_from("<Q", buffer, start) if size >= 8 else (size,)
         if length > min(size - 8, _HEADER_LIMIT):
             raise ValueError(f"it states {length} bytes, and the member has {size}")
-        entries = json.loads(bytes(buffer[start + 8 : start + 8 + length]))
+        entries = plain_json(bytes(buffer[start + 8 : start + 8 + length]))
+        if wrong := unfit(entries):
+            raise ValueError(f"it {wrong}")
         metadata = entries.pop("__metadata__", None) or {}
         items = [_entry(name, entry) for name, entry in entries.items()]
         base, end = start + 8 + length, 0
         for name, _, _, low, high in sorted(items, key=lambda item: item[3:]):
             if low != end:
-                raise ValueError(f"{name} starts at {low}, and the tensor before it ends at {end}")
+                raise ValueError(f"{name!r} starts at {low}, and the one before it ends at {end}")
             end = high
         if end != size - 8 - length:
             raise ValueError(f"its tensors end at {end} of {size - 8 - length} bytes")
@@ -180,7 +192,7 @@ def parse(
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{where} has tensors with a damaged header",
-            f"{error}",
+            escaped(str(error))[:500],
             "restore the file from a copy, or save the checkpoint again",
         ) from None
     return {
@@ -192,13 +204,18 @@ def _entry(name: str, entry: Any) -> tuple[str, torch.dtype, list[int], int, int
     dtype = DTYPES.get(entry["dtype"])
     if dtype is None:
         raise ValueError(
-            f"{name} has dtype {entry['dtype']}, which torch {torch.__version__} lacks"
+            f"{name!r} has dtype {entry['dtype']!r}, which torch {torch.__version__} lacks"
         )
-    shape, (low, high) = entry["shape"], entry["data_offsets"]
-    if not all(type(value) is int and 0 <= value < 1 << 62 for value in (*shape, low, high)):
-        raise ValueError(f"{name} has a shape or place that is no whole number")
+    shape, places = entry["shape"], entry["data_offsets"]
+    lists = type(shape) is list and type(places) is list and len(shape) <= _DIMENSIONS
+    if not lists or not all(type(value) is int and value >= 0 for value in (*shape, *places)):
+        raise ValueError(f"{name!r} has a shape or place that is no list of whole numbers")
+    low, high = places
+    # torch computes strides, so that even an empty tensor must have sizes that can be multiplied.
+    if max(high, math.prod(size or 1 for size in shape) * dtype.itemsize) >= 1 << 62:
+        raise ValueError(f"{name!r} has a shape or place beyond all memory")
     if high - low != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{name} has shape {shape} and {high - low} bytes")
+        raise ValueError(f"{name!r} has shape {shape} and {high - low} bytes")
     return name, dtype, shape, low, high
 
 

@@ -145,13 +145,18 @@ def _map(checkpoint: Checkpoint, member: Member) -> tuple[Any, int]:
         skip = member.offset % mmap.ALLOCATIONGRANULARITY
         # Private and writable: training in place copies the pages that it writes, and never
         # writes to the file.
-        mapping = mmap.mmap(
-            fd,
-            member.size + skip,
-            flags=mmap.MAP_PRIVATE,
-            prot=mmap.PROT_READ | mmap.PROT_WRITE,
-            offset=member.offset - skip,
-        )
+        try:
+            mapping = mmap.mmap(
+                fd,
+                member.size + skip,
+                flags=mmap.MAP_PRIVATE,
+                prot=mmap.PROT_READ | mmap.PROT_WRITE,
+                offset=member.offset - skip,
+            )
+        except (OSError, ValueError) as error:  # it shrank meanwhile, or memory is short
+            raise CheckpointError(
+                f"the weights of {checkpoint.path} cannot be mapped", str(error), RESTORE
+            ) from error
         return mapping, skip
     finally:
         os.close(fd)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import binascii
 import os
 import secrets
+import shlex
 import struct
 import time
 from dataclasses import dataclass
@@ -113,7 +114,9 @@ def write(path: str, members: Sequence[tuple[str, Payload, int]]) -> None:
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise CheckpointError(
-            f"{path} cannot be written: there is no folder {folder}", "", f"mkdir -p {folder}"
+            f"{path} cannot be written: there is no folder {folder}",
+            "",
+            f"mkdir -p {shlex.quote(folder)}",
         )
     partial = os.path.join(folder, f".codevault-{secrets.token_hex(8)}.tmp")
     try:
@@ -134,7 +137,7 @@ def write(path: str, members: Sequence[tuple[str, Payload, int]]) -> None:
             os.close(handle)
     except OSError as error:
         raise CheckpointError(
-            f"{path} cannot be written", str(error), f"df -h {folder}; ls -ld {folder} {path}"
+            f"{path} cannot be written", str(error), f"df -h {shlex.quote(folder)}"
         ) from error
 
 

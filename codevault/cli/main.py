@@ -62,10 +62,11 @@ def demo(as_json: bool) -> None:
 def show(uri: str, as_json: bool) -> None:
     """Print what a checkpoint says of its code, packages and probe; nothing of it runs."""
     from codevault.show import card, read_manifest
+    from codevault.uri import shown
 
     manifest = read_manifest(uri)
     lines = [f"{label:<11} {value}" for label, value in card(manifest)]
-    _echo(as_json, manifest.model_dump(mode="json"), [uri, *lines])
+    _echo(as_json, manifest.model_dump(mode="json"), [shown(uri), *lines])
 
 
 @main.command()

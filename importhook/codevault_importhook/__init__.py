@@ -5,13 +5,14 @@
     resolving(mount)                                strings name its modules
     deciding(frame)                                 the mount that a call from a frame is made for
     stand_in(name, make)                            what old code gets for a name of a library
+    when_loaded(name, patch)                        changes a library's module once it is loaded
     unload(mount)                                   takes its modules out again
 
 Read in this order: naming, source, search, rewrite, codepack, mount, specs, finder, loader,
 stand_ins, modules_view, dynamic, entries, install, unload.
 """
 
-from codevault_importhook.dynamic import deciding, resolving
+from codevault_importhook.dynamic import deciding, resolving, when_loaded
 from codevault_importhook.install import mount
 from codevault_importhook.mount import Mount
 from codevault_importhook.naming import is_splint, make, split, strip
@@ -31,4 +32,5 @@ __all__ = [
     "stand_in",
     "strip",
     "unload",
+    "when_loaded",
 ]

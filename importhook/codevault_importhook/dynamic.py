@@ -139,6 +139,25 @@ waiting: Final[dict[str, Callable[[Any], None]]] = {}
 """Patches of modules that are not loaded yet, by the module's name."""
 
 
+def when_loaded(name: str, patch: Callable[[Any], None]) -> None:
+    """Has `patch` called with a module right after it was loaded; now, if it is loaded.
+
+    Modules that another finder than the host's path finder finds are never patched.
+    """
+    module = sys.modules.get(name)
+    if module is not None:
+        patch(module)
+        return
+    earlier = waiting.get(name)
+
+    def both(module: Any) -> None:
+        for each in (earlier, patch):
+            if each is not None:
+                each(module)
+
+    waiting[name] = both
+
+
 def spec_with_patch(fullname: str, path: Any) -> ModuleSpec | None:
     """The host's spec of a module that waits to be patched."""
     spec = PathFinder.find_spec(fullname, path)
@@ -163,8 +182,4 @@ def install() -> None:
     if _bootstrap._gcd_import is not _gcd_import:  # noqa: SLF001
         _bootstrap._gcd_import = _gcd_import  # noqa: SLF001
         for name, patch in _patches.items():
-            module = sys.modules.get(name)
-            if module is None:
-                waiting[name] = patch
-            else:
-                patch(module)
+            when_loaded(name, patch)

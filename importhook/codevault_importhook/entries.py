@@ -41,16 +41,22 @@ class TreeEntry:
         Raises:
             ImportError: Old code put a folder of its tree on `sys.path` and imports from there.
         """
-        if fullname.startswith(PREFIX):
-            return None
         asking = _getframe(1)
+        of_import_system = asking.f_code.co_filename.startswith("<frozen importlib")
+        if fullname.startswith(PREFIX):
+            named = registry.get(fullname)
+            return (
+                None
+                if of_import_system or named is None
+                else specs.find(named, fullname, [self.path])
+            )
         decides = dynamic.deciding(asking)
         mounts = [m for m in registry.mounts() if m.folder(self.path) is not None]
         mount = decides if decides in mounts else next(iter(mounts), None)
         leaf = fullname.rpartition(".")[2]
         if mount is None or mount.find(leaf, [self.path]) is None:
             return None
-        if not asking.f_code.co_filename.startswith("<frozen importlib"):
+        if not of_import_system:
             return specs.find(mount, mount.name_at(self.path, leaf), [self.path])
         if decides is None:
             return None  # the host does not import from trees

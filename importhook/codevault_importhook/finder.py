@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from sys import _getframe
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from importlib.machinery import ModuleSpec
     from types import FrameType, ModuleType
+
+    from codevault_importhook.mount import Mount
 
 
 class SplintFinder:
@@ -36,10 +39,23 @@ class SplintFinder:
             return None
         spec = specs.find(mount, fullname, path)
         if spec is None:
+            spec = _of_own_finders(mount, fullname, path)
+        if spec is None:
             callers = set(_import_system(_getframe(1)))
             if "_find_and_load_unlocked" in callers:  # else it is a question, answered with None
                 raise mount.missing(fullname, from_list="_handle_fromlist" in callers)
         return spec
+
+
+def _of_own_finders(mount: Mount, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    """What the finders say that the snapshot's own code put into `sys.meta_path` (`six.moves`)."""
+    for finder in list(sys.meta_path):
+        made_in = getattr(finder, "__module__", None)
+        if isinstance(made_in, str) and made_in.startswith(f"{mount.name}."):
+            spec: ModuleSpec | None = finder.find_spec(fullname, path)
+            if spec is not None:
+                return spec
+    return None
 
 
 def _import_system(frame: FrameType | None) -> Iterator[str]:

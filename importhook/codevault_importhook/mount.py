@@ -156,6 +156,14 @@ class Mount:
         text = f"No module named {original!r} {where}"
         if near:
             text += f"; near: {', '.join(near)}"
+        elif parent and not self.is_host(original):
+            folder = next(filter(None, map(self.folder, getattr(package, "__path__", ()))), "")
+            stand_in = f"{folder}/{leaf}.py".lstrip("/")
+            text += (
+                f". If it is compiled or generated when {original.partition('.')[0]} is installed: "
+                f"share it (shared=[{original!r}]), or lay a stand-in over the tree "
+                f"(overlay={{{stand_in!r}: ...}})"
+            )
         return ModuleNotFoundError(text, name=fullname if from_list else original)
 
     @contextlib.contextmanager
@@ -186,12 +194,14 @@ class Mount:
     def modules(self) -> dict[str, ModuleType]:
         """The own modules that are loaded, by their original names."""
         start = self.name + "."
+        # A list of the names alone: making pairs lets the collector run, and finalizers that take
+        # modules out (Jinja's, of compiled templates) break the iteration.
+        names = [name for name in list(sys.modules) if name.startswith(start)]
+        found = ((name, sys.modules.get(name)) for name in names if name != start + STAND_INS)
         return {
             name[len(start) :]: module
-            for name, module in list(sys.modules.items())
-            if name.startswith(start)
-            and getattr(module, "__name__", name) == name
-            and name != start + STAND_INS
+            for name, module in found
+            if module is not None and getattr(module, "__name__", name) == name
         }
 
 

@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Any, Final
 from codevault_importhook import specs
 from codevault_importhook.modules_view import Modules
 from codevault_importhook.naming import PREFIX, WIDTH
-from codevault_importhook.rewrite import STAND_INS, attribute, rewrite
+from codevault_importhook.origin import is_library_file
+from codevault_importhook.rewrite import (
+    STAND_INS,
+    attribute,
+    compile_module,
+    compile_tree,
+    rewrite,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,7 +82,7 @@ def _code(mount: Mount, mode: str) -> Callable[[Any], Any]:
         if not isinstance(tree, ast.AST):
             return tree
         flags = _getframe(1).f_code.co_flags & _FUTURES
-        return compile(tree, "<string>", mode, flags, dont_inherit=True)  # type: ignore[call-overload]
+        return compile_tree(tree, "<string>", mode, flags)
 
     return code
 
@@ -94,6 +101,8 @@ def _compile(mount: Mount) -> Callable[..., Any]:
         if not dont_inherit:
             flags |= _getframe(1).f_code.co_flags & _FUTURES
         tree = _tree(mount, source, mode)
+        if isinstance(tree, ast.AST) and not isinstance(source, ast.AST) and not options:
+            return compile_tree(tree, filename, mode, flags, optimize)
         return compile(tree, filename, mode, flags, True, optimize, **options)
 
     return compile_
@@ -142,9 +151,12 @@ def _spec_from_file_location(mount: Mount) -> Callable[..., Any]:
 
     @functools.wraps(real)
     def spec_from_file_location(name: str, location: Any = None, **options: Any) -> Any:
-        path = None if location is None or options.get("loader") else mount.inner(str(location))
-        if path is None or not path.endswith(".py"):
+        if location is None or options.get("loader") or not str(location).endswith(".py"):
             return real(name, location, **options)
+        path = mount.inner(str(location))
+        if path is None:  # what old code wrote, say
+            loader = _source_file_loader(mount)(name, os.fspath(location))
+            return real(name, location, **{**options, "loader": loader})
         full = name if name.startswith(PREFIX) else f"{mount.name}.{name}"
         return specs.of_file(mount, full, path, options.get("submodule_search_locations"))
 
@@ -158,7 +170,12 @@ def _source_file_loader(mount: Mount) -> type:
 
         def get_code(self, fullname: str) -> CodeType | None:
             path = mount.inner(self.path)
-            return super().get_code(fullname) if path is None else mount.code(path)
+            if path is not None:
+                return mount.code(path)
+            if is_library_file(self.path):
+                return super().get_code(fullname)
+            text = self.get_data(self.path)
+            return compile_module(text, self.path, mount.rules, mount.name)
 
     return SourceFileLoader
 

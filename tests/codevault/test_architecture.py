@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import enum
+import hashlib
+import time
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +17,11 @@ from hypothesis import strategies as st
 
 import codevault
 from codevault import architecture as arch
-from codevault.errors import BuildError, CaptureError
+from codevault.checkpoint import open_checkpoint, write_checkpoint
+from codevault.errors import BuildError, CaptureError, CheckpointError
+from codevault.forms import plain_yaml
+from codevault.manifest import Manifest
+from codevault.weights import prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,11 +209,9 @@ values = st.recursive(
 
 @given(values)
 def test_plain_data_comes_back_as_it_was(value: Any) -> None:
-    import yaml
-
     encoded = arch.encode(value, name_of, "value")
     text = arch.to_yaml({"class_path": "m:x", "args": [encoded]})
-    again = yaml.safe_load(text)["args"][0]
+    again = plain_yaml(text, "a")["args"][0]
     assert arch.decode(again, HERE.__getitem__, "value") == value
 
 
@@ -213,3 +219,124 @@ def test_unknown_marks_are_refused() -> None:
     for data in ({"$pickle": "x"}, {"$ref": "m:len", "more": 1}, {"$model": "m:Point"}):
         with pytest.raises(BuildError):
             arch.decode(data, HERE.__getitem__, "value")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"$dict": [[[1], 2]]}, "has a key that is none"),
+        ({"$dict": [[1]]}, "unknown mark"),
+        ({"$dict": [[1, 2, 3]]}, "unknown mark"),
+        ({"$dict": ["ab"]}, "unknown mark"),
+        ({"$dict": [[{"$model": "m:Point", "fields": {"x": 1}}, 2]]}, "has a key that is none"),
+        ({"$x": 1, 3: 2}, "unknown mark"),
+        ({"$model": "m:Point", "fields": {"$dict": [[1, 2]]}}, "refuses its fields"),
+        ([datetime.date(2021, 1, 1)], "is a date, which is no plain data"),
+        ("\ud800", "not Unicode"),
+        (1 << 9000, "8192 bits"),
+    ],
+)
+def test_data_that_no_value_encodes_to_are_refused(data: object, message: str) -> None:
+    with pytest.raises(BuildError, match=message):
+        arch.decode(data, HERE.__getitem__, "value")
+
+
+def test_loops_and_data_that_multiply_are_refused() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    laughs: list[Any] = ["ha"]
+    for _ in range(30):
+        laughs = [laughs] * 10
+    for data, message in ((loop, "64 levels deep"), (laughs, "1,000,000 values")):
+        with pytest.raises(BuildError, match=message):
+            arch.decode(data, HERE.__getitem__, "value")
+    deep: Any = 1
+    for _ in range(5000):
+        deep = [deep]
+    for value in (loop, deep, {"a": "\ud800"}, 1 << 9000):
+        with pytest.raises(CaptureError, match="value"):
+            arch.encode(value, name_of, "value")
+
+
+def architecture_of(folder: Path, text: bytes) -> dict[str, Any]:
+    weights = prepare({})
+    manifest = Manifest(
+        codevault="0.1.0",
+        digest="0" * 64,
+        roots=(".",),
+        python="3.11",
+        packages={},
+        architecture=hashlib.sha256(text).hexdigest(),
+        weights=weights.sha256,
+        created="2026-01-01T00:00:00Z",
+    )
+    write_checkpoint(folder / "a.mpt", manifest=manifest, architecture=text, weights=weights)
+    return arch.read(open_checkpoint(folder / "a.mpt"))
+
+
+LAUGHS = b"class_path: m.x\na: &a [1,1,1,1,1,1,1,1,1]\n" + b"".join(
+    b"%c: &%c [%s]\n" % (i + 1, i + 1, b",".join([b"*%c" % i] * 9)) for i in range(97, 115)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"class_path: m.x\nargs: " + b"[" * 3000,
+        b"class_path: m.x\nargs: " + b"[" * 3000 + b"]" * 3000,
+        b"class_path: m.x\nargs:\n" + b"".join(b" " * i + b"- \n" for i in range(200)),
+        b"class_path: m.x\nargs: [2021-99-99]\n",
+        b"class_path: m.x\nargs: [0b_]\n",
+        b"class_path: m.x\nargs: [1" + b":1" * 500_000 + b"]\n",
+        b"class_path: m.x\nargs: [" + b"9" * 5000 + b"]\n",
+        b"class_path: m.x\nargs: [!!int '']\n",
+        b"class_path: m.x\nargs: [!!timestamp x]\n",
+        b"class_path: m.x\nargs: [!!bool x]\n",
+        b"class_path: m.x\nargs: [!!python/object/apply:os.system [x]]\n",
+        b"class_path: m.x\nargs: &a [*a]\n",
+        b"class_path: m.x\n? [a]\n: 1\n",
+        b"class_path: m.x\n---\nclass_path: m.x\n",
+        b"class_path: m.x\nargs: 5\n",
+        b"class_path: m.x\nkwargs: [1]\n",
+        b"class_path: m.x\nfields: ~\n",
+        b"class_path: ''\n",
+        b"class_path: [m]\n",
+        b'class_path: "m.x\\n  do:  curl"\n',
+        b'class_path: "\\uD800"\n',
+        b"\xff\xfe\x00",
+        b"[class_path]",
+        b"",
+        LAUGHS,
+    ],
+)
+def test_hostile_architectures_are_refused_in_time_and_memory(tmp_path: Path, text: bytes) -> None:
+    start = time.perf_counter()
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match=r"damaged policy_architecture\.yaml"):
+            architecture_of(tmp_path, text)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+    assert time.perf_counter() - start < 10
+
+
+def test_texts_like_numbers_stay_texts(tmp_path: Path) -> None:
+    values = [
+        "1" + ":1" * 200,
+        "2021-99-99",
+        "0b_",
+        "<<",
+        "=",
+        "*a",
+        "&a",
+        "!!int",
+        "\U0001f600",
+        "~",
+    ]
+    text = arch.to_yaml({"class_path": "m.x", "args": values, "kwargs": {"<<": 1, "=": 2}})
+    assert architecture_of(tmp_path, text) == {
+        "class_path": "m.x",
+        "args": values,
+        "kwargs": {"<<": 1, "=": 2},
+    }

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import json
 import os
 import pickle
 import random
+import shlex
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import safetensors.torch
 import torch
 
 from codevault import archive, writer
 from codevault.checkpoint import (
     Checkpoint,
+    check_member,
     open_checkpoint,
     read_member,
     write_checkpoint,
@@ -30,6 +36,7 @@ from codevault.errors import (
     CodevaultError,
     FormatVersionError,
     LegacyFormError,
+    MissingCheckpointError,
     TruncatedError,
 )
 from codevault.manifest import Manifest, ProbePart
@@ -186,7 +193,7 @@ def test_a_sparse_file_above_four_gigabytes_is_read(tmp_path: Path) -> None:
         file.seek(at)
         file.write(second + b"after" + entries + writer.directory_end(2, start, len(entries)))
     with open(path, "rb") as file:
-        infos, place = archive.directory(file.fileno(), "large")
+        infos, place = archive.directory(file, "large")
         members = archive.table(file.fileno(), "large", infos, place)
         assert place == start
         assert (members["weights.safetensors"].offset, members["weights.safetensors"].size) == (
@@ -302,9 +309,51 @@ def test_other_forms_are_named_with_the_line_that_converts_them(tmp_path: Path) 
         with pytest.raises(LegacyFormError, match=form) as caught:
             open_checkpoint(tmp_path / name)
         assert caught.value.hint.startswith(f"codevault convert {tmp_path}")
-        assert caught.value.hint.endswith("-o new.mpt --repo URL_OR_PATH --commit SHA")
+        assert " -o new.mpt --repo URL_OR_PATH --commit SHA (planned); " in caught.value.hint
     with pytest.raises(LegacyFormError, match="bundle"):
         open_checkpoint(tmp_path)
+
+
+def test_the_line_of_another_form_reads_its_weights_today(tmp_path: Path) -> None:
+    def pack(name: str, inner: str, content: bytes, *more: str) -> Path:
+        with zipfile.ZipFile(tmp_path / name, "w") as made:
+            made.writestr(inner, content)
+            for other in more:
+                made.writestr(other, b"x")
+        return tmp_path / name
+
+    state = {"w": torch.ones(2)}
+    torch.save(state, tmp_path / "it's.pt")
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    saved = (tmp_path / "it's.pt").read_bytes()
+    safe = b"".join(map(bytes, prepare(state).chunks()))
+    (tmp_path / "a.safetensors").write_bytes(safe)
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "policy_spec.json").write_text("{}")
+    (tmp_path / "bundle" / "weights.safetensors").write_bytes(safe)
+    files = [
+        tmp_path / "it's.pt",
+        tmp_path / "old.pt",
+        tmp_path / "a.safetensors",
+        tmp_path / "bundle",
+        tmp_path / "bundle" / "policy_spec.json",
+        pack("a.mpt", "weights.safetensors", safe, "modelarchitecture.txt"),
+        pack("b.mpt", "policy.pt", saved),
+        pack("c.zip", "weights.safetensors", safe, "policy_spec.json"),
+        pack("d.zip", "policy.pth", saved, "data"),
+    ]
+    for file in files:
+        with pytest.raises(LegacyFormError) as caught:
+            open_checkpoint(file)
+        hint = caught.value.hint
+        assert "\n" not in hint
+        words = shlex.split(hint.partition(" (planned)")[0])
+        assert words[:2] == ["codevault", "convert"]
+        assert file in (Path(words[2]), Path(words[2]) / "policy_spec.json")
+        line, _, rest = hint.partition("today: load ")[2].partition(" into ")
+        assert "load_code(repo, commit).load_symbol(" in rest
+        places = {"torch": torch, "safetensors": safetensors, "zipfile": zipfile}
+        assert torch.equal(eval(line, places)["w"], state["w"])
 
 
 def rezip(
@@ -379,6 +428,195 @@ def test_a_huge_manifest_and_a_zip_bomb_are_refused(file: Path, tmp_path: Path) 
     (tmp_path / "b").write_bytes(bomb)
     with pytest.raises(CheckpointError, match="another size"):
         open_checkpoint(tmp_path / "b")
+
+
+def test_a_missing_file_is_a_file_not_found_error_too(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        open_checkpoint(tmp_path / "it's gone" / "a.mpt")
+    error = caught.value
+    assert isinstance(error, MissingCheckpointError)
+    assert error.errno == errno.ENOENT
+    assert shlex.split(error.hint) == ["ls", "-l", f"{tmp_path}/it's gone"]
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.errno) == (str(error), error.errno)
+    with pytest.raises(CheckpointError) as other:
+        open_checkpoint(tmp_path / "x\0")
+    assert not isinstance(other.value, FileNotFoundError)
+
+
+def test_members_that_are_too_large_are_neither_written_nor_read(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare({"w": torch.zeros(2)})
+    large = bytes(17 << 20)
+    manifest = save(tmp_path / "other", probe=None).model_copy(
+        update={"weights": prepared.sha256, "architecture": sha256(large)}
+    )
+    with pytest.raises(CaptureError, match=r"policy_architecture\.yaml would be too large"):
+        write_checkpoint(tmp_path / "a", manifest=manifest, architecture=large, weights=prepared)
+    # 64 KB of deflated zeros are 64 MB.
+    for name in ("policy_architecture.yaml", "code.pack", "code.diff", "other"):
+        with zipfile.ZipFile(tmp_path / "b", "w", zipfile.ZIP_DEFLATED) as made:
+            with zipfile.ZipFile(file) as old:
+                for member in old.namelist():
+                    if member != name:
+                        made.writestr(member, old.read(member))
+            made.writestr(name, bytes(66 << 20))
+        bomb = open_checkpoint(tmp_path / "b")
+        tracemalloc.start()
+        try:
+            with pytest.raises(CheckpointError, match="too large"):
+                read_member(bomb, name)
+            assert tracemalloc.get_traced_memory()[1] < 4 << 20
+        finally:
+            tracemalloc.stop()
+    monkeypatch.setattr("codevault.checkpoint._LIMITS", {"code.pack": 3})
+    with pytest.raises(CheckpointError, match=r"4 bytes, and at most 3 are read"):
+        read_member(open_checkpoint(file), "code.pack")
+
+
+def test_inflating_never_makes_more_than_a_piece_at_once(file: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "b", "w", zipfile.ZIP_DEFLATED) as made:
+        with zipfile.ZipFile(file) as old:
+            for member in old.namelist():
+                made.writestr(member, old.read(member))
+        made.writestr("zeros", bytes(100 << 20))
+    bomb = open_checkpoint(tmp_path / "b")
+    tracemalloc.start()
+    try:
+        check_member(bomb, "zeros")
+        assert tracemalloc.get_traced_memory()[1] < 4 * archive.CHUNK
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_directory_of_a_million_members_is_not_read(tmp_path: Path) -> None:
+    entry = writer.central_header("m", writer.Bytes(b""), 0, 0)
+    entries = entry * ((5 << 20) // len(entry))
+    data = b"PK\3\4" + entries + writer.directory_end(65535, 4, len(entries))
+    (tmp_path / "a").write_bytes(data)
+    with pytest.raises(CheckpointError, match="too many members"):
+        open_checkpoint(tmp_path / "a")
+
+
+def zip64_offset(file: Path, value: int) -> bytes:
+    """The file, with a directory whose last entry says that its header is at `value`."""
+    data = file.read_bytes()
+    last, end = data.rindex(b"PK\1\2"), data.rindex(b"PK\5\6")
+    entry = bytearray(data[last:end])
+    entry[42:46] = b"\xff" * 4
+    entry[30:32] = (12).to_bytes(2, "little")
+    entry += (1).to_bytes(2, "little") + (8).to_bytes(2, "little") + value.to_bytes(8, "little")
+    tail = bytearray(data[end:])
+    tail[12:16] = (int.from_bytes(tail[12:16], "little") + 12).to_bytes(4, "little")
+    return data[:last] + entry + tail
+
+
+@pytest.mark.parametrize("offset", [2**64 - 1, 2**63, 2**63 - 1, 2**40])
+def test_an_offset_beyond_the_file_is_refused(file: Path, tmp_path: Path, offset: int) -> None:
+    (tmp_path / "a").write_bytes(zip64_offset(file, offset))
+    with pytest.raises(CheckpointError, match=r"header of 'code\.diff' is not"):
+        open_checkpoint(tmp_path / "a")
+
+
+def manifest_with(file: Path, target: Path, **changes: object) -> Path:
+    """A copy whose manifest says something else, with whatever JSON that takes."""
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "manifest.json":
+                data = json.dumps(json.loads(data) | changes).encode()
+            new.writestr(name, data)
+    return target
+
+
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("env", "\ud800"),
+        ("env", {"\ud800": 1}),
+        ("env", nested(400)),
+        ("env", nested(65)),
+        ("metadata", {"a": nested(65)}),
+        ("env", 1 << 9000),
+        ("repo", "https://h/a\nsaved   yesterday"),
+        ("repo", ""),
+        ("repo", "https://h/a\u202e"),
+        ("roots", ["src\x1b[2J"]),
+        ("roots", ["\ud800"]),
+        ("modules", ["a\u2028b"]),
+        ("include", ["a\nb"]),
+        ("left_out", ["a\u202eb"]),
+        ("created", "now\r"),
+        ("codevault", "\x07"),
+        ("packages", {"": "1"}),
+        ("packages", {"a/../b": "1"}),
+        ("packages", {"torch\n": "1"}),
+        ("packages", {"torch": "1; rm -rf ~"}),
+        ("packages", {"torch": ""}),
+        ("packages", {f"p{i}": "1" for i in range(5000)}),
+    ],
+)
+def test_a_manifest_that_cannot_be_shown_or_written_is_refused(
+    file: Path, tmp_path: Path, field: str, value: object
+) -> None:
+    with pytest.raises(CheckpointError, match=field) as caught:
+        open_checkpoint(manifest_with(file, tmp_path / "a", **{field: value}))
+    assert caught.value.why.isprintable()
+    manifest = save(tmp_path / "other", probe=None)
+    given = tuple(value) if isinstance(value, list) and field != "env" else value
+    prepared = prepare({})
+    odd = manifest.model_copy(update={"weights": prepared.sha256, field: given})
+    with pytest.raises(CaptureError, match="no manifest can hold this"):
+        write_checkpoint(tmp_path / "b", manifest=odd, architecture=ARCHITECTURE, weights=prepared)
+
+
+def test_what_packages_and_paths_are_called_is_not_refused(file: Path, tmp_path: Path) -> None:
+    packages = {"ruamel.yaml": "0.18.6", "torch": "2.13.0+cpu", "a": "1!2.0rc1.post2", "b": "2004d"}
+    paths = ["données/ü.txt", "全角\u3000空白.bin", "a b", "👩\u200d🔬.png"]
+    path = manifest_with(file, tmp_path / "a", packages=packages, left_out=paths, env=nested(64))
+    manifest = open_checkpoint(path).manifest
+    assert (manifest.packages, list(manifest.left_out)) == (packages, paths)
+
+
+@pytest.mark.parametrize("value", [nested(900), "\n\n", 1.0, True, None, {}])
+def test_a_strange_version_is_refused_in_one_line(
+    file: Path, tmp_path: Path, value: object
+) -> None:
+    path = manifest_with(file, tmp_path / "a", format=value, codevault="9\nwhy: none")
+    with pytest.raises(FormatVersionError) as caught:
+        open_checkpoint(path)
+    assert "\n" not in caught.value.what + caught.value.why
+
+
+def test_a_manifest_of_millions_of_values_is_not_parsed(file: Path, tmp_path: Path) -> None:
+    path = manifest_with(file, tmp_path / "a", env=[[]] * 2_500_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match="more than 1,000,000 values"):
+            open_checkpoint(path)
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_metadata_that_is_no_json_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    prepared = prepare({})
+    manifest = save(tmp_path / "other", probe=None)
+    for metadata in ({"a": object()}, {"a": nested(300)}):
+        odd = manifest.model_copy(update={"weights": prepared.sha256, "metadata": metadata})
+        with pytest.raises(CaptureError, match="no manifest can hold this"):
+            write_checkpoint(
+                tmp_path / "a", manifest=odd, architecture=ARCHITECTURE, weights=prepared
+            )
+    assert os.listdir(tmp_path) == ["other"]
 
 
 def test_an_unknown_version_and_missing_members_are_named(file: Path, tmp_path: Path) -> None:

@@ -22,10 +22,12 @@ from codevault import understudy
 from codevault.comparison import Comparison
 from codevault.errors import CaptureError, CheckpointError, ProbeError
 from codevault.nest import equal, pack, unpack
-from codevault.tensorfile import prepare
+from codevault.tensorfile import parse, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Change = Callable[[dict[str, Any]], object]
 
 OBS = torch.linspace(-1, 1, 32).reshape(4, 8)
 
@@ -592,6 +594,70 @@ def test_damaged_probes_are_refused() -> None:
             probes.replay(made(Mlp), probes.from_bytes(bytes(flipped)))
         except CheckpointError:
             continue
+
+
+def edited(change: Change) -> bytes:
+    """A probe whose JSON was changed, with everything else in order."""
+    text = probes.to_bytes(probes.record(made(Mlp), OBS))
+    tensors, metadata = parse(bytearray(text), 0, len(text), "a")
+    raw = json.loads(metadata["probe"])
+    change(raw)
+    return b"".join(map(bytes, prepare(tensors, {"probe": json.dumps(raw)}).chunks()))
+
+
+def deep(raw: dict[str, Any]) -> None:
+    for _ in range(50):
+        raw["inputs"] = {"kind": "list", "path": "in", "items": [raw["inputs"]]}
+
+
+CHANGES: list[Change] = [
+    lambda raw: raw.update(seed=float("inf")),
+    lambda raw: raw.update(seed="7"),
+    lambda raw: raw.update(seed=1 << 32),
+    lambda raw: raw.update(seed=-1),
+    lambda raw: raw.update(sampled=[["out"]]),
+    lambda raw: raw.update(sampled="out", device=7),
+    lambda raw: raw.update(tolerances={"float32": [10**400, 1]}),
+    lambda raw: raw.update(tolerances={"float32": [1]}),
+    lambda raw: raw.update(tolerances=[]),
+    lambda raw: raw.update(drawn="yes"),
+    lambda raw: raw.update(format=[2]),
+    lambda raw: raw.update(state=raw["inputs"]),
+    lambda raw: raw["state"].update(keys=[1], items=[{"kind": "value", "path": "x", "value": 1}]),
+    lambda raw: raw.update(inputs={"kind": "other", "path": "in", "type": "x"}),
+    lambda raw: raw.update(inputs={"kind": "value", "path": "in", "value": [1]}),
+    lambda raw: raw.update(inputs={"kind": "float", "path": "in", "value": 1.0}),
+    lambda raw: raw.update(inputs={"kind": "float", "path": "in", "value": "one"}),
+    lambda raw: raw.update(inputs={"kind": ["list"], "path": "in", "items": []}),
+    lambda raw: raw.update(inputs={"kind": "list", "path": ["in"], "items": []}),
+    lambda raw: raw.update(inputs={"kind": "list", "path": "in", "items": {}}),
+    lambda raw: raw.update(inputs={"kind": "list", "path": "in", "items": [], "batch": [1]}),
+    lambda raw: raw.update(inputs={"kind": "dict", "path": "in", "keys": [[]], "items": [1]}),
+    lambda raw: raw.update(
+        inputs={
+            "kind": "dict",
+            "path": "in",
+            "keys": ["a", "a"],
+            "items": [{"kind": "value", "path": "x", "value": 1}] * 2,
+        }
+    ),
+    lambda raw: raw.update(inputs={"kind": "tensor", "path": "out", "device": "cpu"}),
+    lambda raw: raw.update(inputs={"kind": "tensor", "path": "in", "device": ["cpu"]}),
+    deep,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=map(str, range(len(CHANGES))))
+def test_probes_that_lie_are_refused(change: Change) -> None:
+    with pytest.raises(CheckpointError, match="probe is damaged") as caught:
+        probes.from_bytes(edited(change))
+    assert caught.value.why.isprintable()
+    assert caught.value.hint.startswith("codevault.load_policy(uri, probe=False)")
+
+
+def test_what_a_probe_says_of_itself_is_shown_in_one_line() -> None:
+    read = probes.from_bytes(edited(lambda raw: raw.update(torch="2\n  do:  curl", device="cpu")))
+    assert read.torch == "2\\n  do:  curl"
 
 
 def test_defaults_of_the_process_are_left_alone() -> None:

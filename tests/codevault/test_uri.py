@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import traceback
+import tracemalloc
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +13,7 @@ import torch
 
 import codevault
 from codevault.errors import CheckpointError, FetchError
-from codevault.uri import fetched, local_path
+from codevault.uri import fetched, local_path, opened, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,4 +56,208 @@ def test_missing_remote_and_unknown_scheme(tmp_path: Path) -> None:
         codevault.load_policy("nosuchscheme://runs/none.mpt")
     with pytest.raises(FetchError) as caught:
         codevault.read_manifest("ftp://me:s3cret@localhost:1/none.mpt")
+    assert "s3cret" not in str(caught.value)
+
+
+class Store:
+    """What `fetched` needs of a store, with what it says of the object chosen by the test."""
+
+    def __init__(self, content: bytes, **info: Any) -> None:
+        self.content, self.info_, self.gets, self.listed = content, info, 0, True
+
+    def invalidate_cache(self, path: str) -> None:
+        assert path == "a.mpt"
+        self.listed = False
+
+    def info(self, path: str) -> dict[str, Any]:
+        assert not self.listed, "an old listing would be answered"
+        return {"name": path, "type": "file", "size": len(self.content), **self.info_}
+
+    def get_file(self, path: str, target: str) -> None:
+        self.gets += 1
+        with open(target, "wb") as file:
+            file.write(self.content)
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Puts a store behind every address, and gives a function that fetches from it."""
+    import fsspec
+
+    def fetch(store: Store, uri: str = "x://h/a.mpt") -> bytes:
+        monkeypatch.setattr(fsspec, "url_to_fs", lambda _: (store, "a.mpt"))
+        with open(fetched(uri, str(tmp_path / "copies")), "rb") as file:
+            return file.read()
+
+    return fetch
+
+
+@pytest.mark.parametrize("key", ["created", "ETag", "LastModified", "md5Hash", "generation"])
+def test_whatever_a_store_says_of_the_content_is_its_version(stored: Any, key: str) -> None:
+    first, second = Store(b"one", **{key: "1"}), Store(b"two", **{key: "2"})
+    assert (stored(first), stored(first), first.gets) == (b"one", b"one", 1)
+    # The same size, as of every checkpoint of one policy.
+    assert (stored(second), second.gets) == (b"two", 1)
+    assert (stored(Store(b"one", **{key: "1"})), first.gets) == (b"one", 1)
+
+
+def test_an_object_of_which_only_the_size_is_known_is_fetched_each_time(stored: Any) -> None:
+    # HTTP without ETag; SFTP's time is that of the last reading.
+    store = Store(b"one", url="http://cdn/?signature=1", mimetype="x", ETag=None, time=1)
+    assert (stored(store), stored(store), store.gets) == (b"one", b"one", 2)
+    store.content = b"two"
+    assert stored(store) == b"two"
+
+
+def test_replaced_object_in_memory_is_fetched_again(remote: Any, tmp_path: Path) -> None:
+    uri, folder = "memory://runs/best.mpt", str(tmp_path / "copies")
+    data = bytearray(remote.cat("/runs/best.mpt"))
+    first = fetched(uri, folder)
+    data[-1] ^= 1
+    remote.pipe("/runs/best.mpt", bytes(data))
+    second = fetched(uri, folder)
+    assert second != first
+    with open(second, "rb") as file:
+        assert file.read() == data
+
+
+def test_a_short_copy_is_never_kept(stored: Any, tmp_path: Path) -> None:
+    store = Store(b"whole", size=5, ETag="1")
+    store.content = b"who"
+    with pytest.raises(FetchError, match="3 bytes came, and the store states 5"):
+        stored(store)
+    assert list((tmp_path / "copies").iterdir()) == []
+    store.content = b"whole"
+    assert stored(store) == b"whole"
+    # One that an earlier version left behind, or a crash.
+    (copy,) = (tmp_path / "copies").iterdir()
+    copy.write_bytes(b"wh")
+    assert (stored(store), store.gets) == (b"whole", 3)
+
+
+def test_an_object_that_changes_meanwhile_is_not_kept(stored: Any, tmp_path: Path) -> None:
+    class Moving(Store):
+        def get_file(self, path: str, target: str) -> None:
+            super().get_file(path, target)
+            self.info_ = {"ETag": "2"}
+
+    with pytest.raises(FetchError, match="changed while it was fetched"):
+        stored(Moving(b"one", ETag="1"))
+    assert list((tmp_path / "copies").iterdir()) == []
+    with pytest.raises(FetchError, match="it is a folder"):
+        stored(Store(b"", type="directory"))
+
+
+SIGNED = (
+    "https://me:s3cr%2Ft@h.example/a.mpt?X-Amz-Credential=AKIAEXAMPLE&X-Amz-Signature=0badcafe&n=1"
+)
+SECRETS = ("me:", "s3cr", "AKIAEXAMPLE", "0badcafe")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        SIGNED,
+        "Forbidden, url='https://other:pass0badcafe@h/x?sig=0badcafe' and more",
+        "user me:s3cr/t may not",
+        "no key a.mpt?X-Amz-Signature=0badcafe",
+        "signature 0badcafe has expired",
+    ],
+)
+def test_no_error_shows_what_grants_access(
+    stored: Any, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    class Closed(Store):
+        def info(self, path: str) -> Any:
+            # No OSError: what a store's own library raises.
+            raise RuntimeError(said)
+
+        def open(self, path: str, mode: str, block_size: int) -> Any:
+            raise RuntimeError(said)
+
+    for use in (
+        lambda: stored(Closed(b""), SIGNED),
+        lambda: codevault.read_manifest(SIGNED),
+    ):
+        with pytest.raises(FetchError, match=r"https://h\.example/a\.mpt") as caught:
+            use()
+        text = "".join(traceback.format_exception(caught.value))
+        assert not [secret for secret in SECRETS if secret in str(caught.value)], text
+        chained = text.partition("FetchError: ")[2]
+        assert not [secret for secret in SECRETS if secret in chained]
+        assert "RuntimeError" in str(caught.value)
+
+
+def test_an_address_is_shown_without_its_secrets() -> None:
+    assert shown(SIGNED) == "https://h.example/a.mpt?…"
+    assert shown("s3://bucket/a b#1.mpt") == "s3://bucket/a b#1.mpt"
+    assert shown("/tmp/a?b@c.mpt") == "/tmp/a?b@c.mpt"
+
+
+def test_remote_errors_of_the_content_are_those_of_a_local_file(
+    remote: Any, tmp_path: Path
+) -> None:
+    whole = remote.cat("/runs/best.mpt")
+    cases = {
+        "torn": whole[: len(whole) // 2],
+        "text": b"hello",
+        "empty": b"",
+        "locked": whole.replace(b"PK\1\2\x14\3\x14\0\0\0", b"PK\1\2\x14\3\x14\0\1\0"),
+    }
+    for name, data in cases.items():
+        remote.pipe(f"/runs/{name}", data)
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(CheckpointError) as far:
+            codevault.read_manifest(f"memory://runs/{name}")
+        with pytest.raises(CheckpointError) as near:
+            codevault.read_manifest(tmp_path / name)
+        assert type(far.value) is type(near.value)
+        assert near.value.reference == far.value.reference
+
+
+def test_remote_bomb_is_bounded_by_what_it_states_and_by_what_it_gives(remote: Any) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("manifest.json", bytes(200 << 20))
+        made.writestr("policy_architecture.yaml", b"x")
+        made.writestr("weights.safetensors", b"x")
+    honest = bytearray(file.getvalue())
+    lying = bytearray(honest)
+    size = lying.index(b"PK\1\2") + 24
+    lying[size : size + 4] = (1 << 20).to_bytes(4, "little")
+    for data in (honest, lying):
+        remote.pipe("/runs/bomb", bytes(data))
+        tracemalloc.start()
+        try:
+            with pytest.raises(CheckpointError, match=r"too large|another size"):
+                codevault.read_manifest("memory://runs/bomb")
+            assert tracemalloc.get_traced_memory()[1] < 40 << 20
+        finally:
+            tracemalloc.stop()
+
+
+def test_remote_files_are_closed(remote: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = []
+    real = type(remote).open
+
+    def watched(*args: Any, **more: Any) -> Any:
+        file = io.BytesIO(real(*args, **more).read())
+        files.append(file)
+        return file
+
+    remote.pipe("/runs/text", b"hello")
+    monkeypatch.setattr(type(remote), "open", watched)
+    codevault.read_manifest("memory://runs/best.mpt")
+    with pytest.raises(CheckpointError):
+        codevault.read_manifest("memory://runs/text")
+    with pytest.raises(FetchError, match="gone"), opened("memory://runs/best.mpt"):
+        raise OSError("gone")
+    assert [file.closed for file in files] == [True] * 3
+
+
+def test_an_address_that_cannot_be_read_is_an_error_of_ours() -> None:
+    with pytest.raises(CheckpointError, match="no address"):
+        local_path("file://[/a.mpt")
+    with pytest.raises(CheckpointError, match="names a host") as caught:
+        local_path("file://me:s3cret@otherhost/a.mpt")
     assert "s3cret" not in str(caught.value)

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -666,3 +667,86 @@ def test_mapping_takes_no_memory_of_its_own(tmp_path: Path) -> None:
     assert size >= 200
     assert total == pytest.approx(sum(float(p.detach().sum()) for p in policy.parameters()))
     assert ratio < 0.05, ratio
+
+
+# -- hostile headers ------------------------------------------------------------------------------
+
+
+def parsed(entries: Any, content: bytes = b"", **more: Any) -> Any:
+    text = entries if isinstance(entries, bytes) else json.dumps(entries).encode()
+    data = bytearray(more.get("length", len(text)).to_bytes(8, "little") + text + content)
+    return tensorfile.parse(data, 0, len(data), "t")
+
+
+def entry(shape: Any, low: Any, high: Any, dtype: Any = "F32") -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [low, high]}
+
+
+@pytest.mark.parametrize(
+    ("entries", "size"),
+    [
+        ({"a": entry({}, 0, 4)}, 4),
+        ({"a": entry("", 0, 4)}, 4),
+        ({"a": entry([True], 0, 4)}, 4),
+        ({"a": entry([1.0], 0, 4)}, 4),
+        ({"a": entry([-1], 0, -4)}, 0),
+        ({"a": entry([-1, -1], 0, 4)}, 4),
+        ({"a": entry([2**61, 2**61, 0], 0, 0)}, 0),
+        ({"a": entry([2**62, 0], 0, 0)}, 0),
+        ({"a": entry([2**63, 0], 0, 0)}, 0),
+        ({"a": entry([1] * 65, 0, 4)}, 4),
+        ({"a": entry([1], -4, 0)}, 0),
+        ({"a": entry([1], 4, 0)}, 4),
+        ({"a": entry([1], 0, 4), "b": entry([1], 0, 4)}, 4),
+        ({"a": entry([2], 0, 8), "b": entry([1], 4, 8)}, 8),
+        ({"a": entry([1], 0, 4), "b": entry([1], 8, 12)}, 12),
+        ({"a": entry([1], 0, 4)}, 8),
+        ({"a": entry([1], 0, 4)}, 0),
+        ({"a": {"dtype": "F32", "shape": [1], "data_offsets": "01"}}, 0),
+        ({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 8]}}, 4),
+        ({"a": entry([1], 0, 4, [])}, 4),
+        ({"a": entry([1], 0, 4, "F4\n")}, 4),
+        ({"a": []}, 0),
+        ({"\ud800": entry([1], 0, 4)}, 4),
+        ({"__metadata__": ["x"]}, 0),
+        ({"__metadata__": {"x": 1}}, 0),
+        ([], 0),
+        (b"", 0),
+        (b"[" * 100_000, 0),
+        (b'{"a":' * 100_000, 0),
+        (b'{"a": 1' + b"0" * 5000 + b"}", 0),
+    ],
+)
+def test_headers_that_lie_are_refused(entries: Any, size: int) -> None:
+    with pytest.raises(CheckpointError, match="damaged header") as caught:
+        parsed(entries, bytes(size))
+    assert caught.value.why.isprintable()
+
+
+def test_huge_headers_are_refused_before_they_are_parsed() -> None:
+    many = b'{"a":' + b"{}," * 5_000_000
+    for text in (many, b'{"a":"' + b"x" * (17 << 20) + b'"}'):
+        tracemalloc.start()
+        try:
+            with pytest.raises(CheckpointError, match="damaged header"):
+                parsed(text)
+            assert tracemalloc.get_traced_memory()[1] < 64 << 20
+        finally:
+            tracemalloc.stop()
+    with pytest.raises(CheckpointError, match="it states"):
+        parsed({}, length=2**64 - 1)
+
+
+def test_what_could_not_be_read_again_is_not_written() -> None:
+    with pytest.raises(CaptureError, match="no Unicode"):
+        weights.prepare({"\ud800": torch.zeros(1)})
+    with pytest.raises(CaptureError, match="too many to be read"):
+        tensorfile.prepare({"a": torch.zeros(1)}, {"x": "y" * (17 << 20)})
+
+
+def test_empty_tensors_of_any_shape_come_back(tmp_path: Path) -> None:
+    state = {"a": torch.empty(0, 1 << 40), "b": torch.empty(3, 0, 2), "c": torch.tensor(1.0)}
+    again = weights.map_weights(save(tmp_path / "a", state))
+    assert {name: tensor.shape for name, tensor in again.items()} == {
+        name: tensor.shape for name, tensor in state.items()
+    }

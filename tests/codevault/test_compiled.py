@@ -1,0 +1,82 @@
+"""Compiled modules: those in the tree load; those that were never committed have ways out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+import codevault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = {
+    "src/gait/__init__.py": "",
+    "src/gait/net.py": "import torch\nfrom gait._fast import scale\n"
+    "class Net(torch.nn.Linear):\n    def __init__(self): super().__init__(4, scale())\n",
+}
+STAND_IN = {"src/gait/_fast.py": "def scale(): return 2\n"}
+
+
+def test_module_that_was_not_committed_names_the_ways_out(project: Any) -> None:
+    commit = project.commit(FILES)
+    splint = codevault.load_code(project.top, commit)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        splint.import_module("gait.net")
+    assert caught.value.name == "gait._fast"
+    assert "shared=['gait._fast']" in str(caught.value)
+    assert "overlay={'src/gait/_fast.py': ...}" in str(caught.value)
+
+
+def test_both_ways_out_work(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = project.commit(FILES)
+    laid = codevault.load_code(project.top, commit, overlay=STAND_IN)
+    assert laid.load_symbol("gait.net:Net")().out_features == 2
+    project.write({"src/gait/_fast.py": "def scale(): return 3\n"})  # built in the application
+    project.load("gait._fast")
+    shared = codevault.load_code(project.top, commit, shared=["gait._fast"])
+    assert shared.load_symbol("gait.net:Net")().out_features == 3
+    assert shared.import_module("gait._fast") is sys.modules["gait._fast"]
+
+
+def test_stand_in_travels_with_the_policy(project: Any, tmp_path: Path) -> None:
+    commit = project.commit(FILES)
+    splint = codevault.load_code(project.top, commit, overlay=STAND_IN)
+    policy = splint.load_symbol("gait.net:Net")()
+    codevault.save_policy(tmp_path / "best.mpt", policy, probe=torch.ones(1, 4))
+    again = codevault.load_policy(tmp_path / "best.mpt", cache=tmp_path / "empty")
+    assert torch.equal(again.weight, policy.weight)
+
+
+def test_extension_module_in_the_tree_loads_below_the_splint(project: Any, tmp_path: Path) -> None:
+    import subprocess
+    import sysconfig
+
+    source = tmp_path / "fast.c"
+    source.write_text(
+        """
+        #include <Python.h>
+        static PyObject *scale(PyObject *self, PyObject *none) { return PyLong_FromLong(5); }
+        static PyMethodDef methods[] = {{"scale", scale, METH_NOARGS, ""}, {NULL}};
+        static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_fast", "", -1, methods};
+        PyMODINIT_FUNC PyInit__fast(void) { return PyModule_Create(&module); }
+        """
+    )
+    include = sysconfig.get_paths()["include"]
+    library = tmp_path / "fast.so"
+    compiler = ["cc", "-shared", "-fPIC", f"-I{include}", str(source), "-o", str(library)]
+    try:
+        done = subprocess.run(compiler, capture_output=True, text=True)
+    except OSError as error:
+        pytest.skip(f"no C compiler: {error}")
+    if done.returncode:
+        pytest.skip(f"cannot build an extension here: {done.stderr[:200]}")
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    commit = project.commit({**FILES, f"src/gait/_fast{suffix}": library.read_bytes()})
+    splint = codevault.load_code(project.top, commit)
+    assert splint.load_symbol("gait.net:Net")().out_features == 5
+    assert splint.import_module("gait._fast").__name__ == f"{splint.name}.gait._fast"
+    assert "gait._fast" not in sys.modules
