@@ -129,6 +129,12 @@ class ProbeError(CodevaultError, RuntimeError):
     reference = "probe-mismatch"
 
 
+class RegistrationError(CodevaultError, RuntimeError):
+    """A process-wide registry holds other code under the name that this code registers."""
+
+    reference = "registration-conflict"
+
+
 class CodevaultWarning(UserWarning):
     """Base of findings that do not stop a load; `simplefilter("error", ...)` is the strict mode."""
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import codevault_importhook as hook
-from codevault import mountrecords, torchload
+from codevault import mountrecords, registries, torchload
 from codevault.errors import CodeError
 from codevault_cache.errors import CacheError
 
@@ -139,6 +139,7 @@ def mount(snapshot: Snapshot, cache: Cache, overlay: Overlay | None = None) -> S
         CodeError: The cache does not hold it, or its name stands for other code already.
     """
     torchload.stand_in()
+    registries.install()
     try:
         tree = cache.tree(snapshot.digest)
         mounted = hook.mount(snapshot.name, tree, roots=snapshot.roots, shared=snapshot.shared)

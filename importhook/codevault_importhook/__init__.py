@@ -13,7 +13,7 @@ stand_ins, modules_view, dynamic, entries, install, unload.
 """
 
 from codevault_importhook.dynamic import deciding, resolving, when_loaded
-from codevault_importhook.install import mount
+from codevault_importhook.install import mount, prepare
 from codevault_importhook.mount import Mount
 from codevault_importhook.naming import is_splint, make, split, strip
 from codevault_importhook.source import ModuleSource
@@ -27,6 +27,7 @@ __all__ = [
     "is_splint",
     "make",
     "mount",
+    "prepare",
     "resolving",
     "split",
     "stand_in",

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 _lock = threading.Lock()
 
 
+def prepare() -> None:
+    """Puts the hook in place; a second call changes nothing."""
+    if not any(finder is SplintFinder for finder in sys.meta_path):
+        sys.meta_path.insert(0, SplintFinder)
+        sys.path_hooks.insert(0, entries.hook)
+    dynamic.install()
+
+
 def mount(
     name: str, source: ModuleSource, *, roots: Sequence[str], shared: Sequence[str] = ()
 ) -> Mount:
@@ -40,10 +48,7 @@ def mount(
                 )
             return known
         new = Mount(name, source, roots, shared)
-        if not any(finder is SplintFinder for finder in sys.meta_path):
-            sys.meta_path.insert(0, SplintFinder)
-            sys.path_hooks.insert(0, entries.hook)
-        dynamic.install()
+        prepare()
         registry.add(new)
         for location in [p for p in sys.path_importer_cache if new.folder(p) is not None]:
             del sys.path_importer_cache[location]

@@ -34,7 +34,7 @@ SEEN = {
     "a local elsewhere": "def f():\n    compile = 1\ndef g(): compile(1)",
     "a class in a function": "def f():\n    class A:\n        compile = 1\n    compile(1)",
     "a method of a nested class": "class A:\n    class B:\n        compile = 1\n    x = compile(1)",
-    "an argument over an import, elsewhere": "import pickle\ndef f(pickle): pass\npickle.loads(b'')",
+    "an argument over an import, elsewhere": "import pickle\ndef f(pickle): 1\npickle.loads(b'')",
 }
 
 

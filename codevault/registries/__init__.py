@@ -1,0 +1,19 @@
+"""Process-wide registries: two versions of some code, or one and the application, meet there.
+
+They are keyed by names, or by third-party classes, so that a second registration would replace the
+first without a word, for both. Here it is compared instead: equal code is accepted, and whoever
+registered first stays; different code is refused, naming both. What concerns no snapshot passes
+untouched, and so does what a library registers for itself.
+
+    install()          guards the registries of the libraries that are loaded, and of others later
+    RegistrationError  the refusal
+
+Read in this order: conflict, registrant, pair, codeform, modulecode, reach, anatomy, sameness,
+ledger, guard, table; then the libraries: operators, opdefs, pytrees, environments, configs,
+reducers.
+"""
+
+from codevault.errors import RegistrationError
+from codevault.registries.guard import install
+
+__all__ = ["RegistrationError", "install"]

@@ -1,0 +1,73 @@
+"""What configurations are made with: OmegaConf's resolvers, and hydra's ConfigStore."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from codevault.registries.guard import Rule
+from codevault.registries.ledger import Claim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def resolver_rules(module: Any) -> dict[str, Rule]:
+    """The functions of `OmegaConf`: resolvers by name."""
+    known = module.BaseContainer
+
+    def new(
+        name: str, resolver: Any, *, replace: bool = False, use_cache: bool = False
+    ) -> Iterator[Claim]:
+        yield _resolver(known, name, {"resolver": resolver, "use_cache": use_cache})
+
+    def legacy(name: str, resolver: Any) -> Iterator[Claim]:
+        yield _resolver(known, name, {"resolver": resolver, "use_cache": None})
+
+    return {
+        "OmegaConf.register_new_resolver": Rule(new),
+        "OmegaConf.legacy_register_resolver": Rule(legacy),
+    }
+
+
+def _resolver(container: Any, name: str, parts: dict[str, Any]) -> Claim:
+    wrapper = container._resolvers.get(name)  # noqa: SLF001
+    existing = None
+    if wrapper is not None:
+        inside = inspect.getclosurevars(wrapper).nonlocals
+        existing = {"resolver": inside["resolver"], "use_cache": inside.get("use_cache")}
+    return Claim("OmegaConf resolver", name, ("omegaconf", name), parts, existing)
+
+
+def store_rules(module: Any) -> dict[str, Rule]:
+    """The method of `ConfigStore`: nodes by group and name."""
+    from omegaconf import OmegaConf
+
+    def store(
+        self: Any,
+        name: str,
+        node: Any,
+        group: str | None = None,
+        package: str | None = None,
+        **_: Any,
+    ) -> Iterator[Claim]:
+        file = name if name.endswith(".yaml") else f"{name}.yaml"
+        place = self.repo
+        for folder in group.split("/") if group else ():
+            place = place.get(folder, {})
+        there = place.get(file)
+        path = f"{group}/{name}" if group else name
+        parts = {"node": node, "package": package}
+        existing = None
+        if there is not None:
+            existing = {**_content(OmegaConf, there.node), "package": there.package}
+            parts = {**_content(OmegaConf, OmegaConf.structured(node)), "package": package}
+        yield Claim("hydra config", path, ("hydra", path), parts, existing)
+
+    return {"ConfigStore.store": Rule(store)}
+
+
+def _content(omegaconf: Any, node: Any) -> dict[str, Any]:
+    """A configuration as its class and its values."""
+    values: Callable[..., Any] = omegaconf.to_container
+    return {"class": omegaconf.get_type(node), "values": values(node, resolve=False)}
