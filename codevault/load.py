@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from codevault import architecture as arch
-from codevault import packages, userdir
+from codevault import audit, packages, userdir
 from codevault.build import CodeVersion, CurrentCode, build, check_kept, environment, explained
 from codevault.checkpoint import PROBE, Checkpoint, open_checkpoint, read_member
 from codevault.errors import CodevaultError, PackagesWarning, ProbeWarning
@@ -22,6 +22,8 @@ from codevault_cache import Cache, Wanted, overlay_of
 from codevault_cache.errors import CacheError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from codevault.manifest import Manifest
     from codevault.probe import Replay
 
@@ -71,16 +73,19 @@ def load_policy(
     findings = _packages(checkpoint.manifest)
     chosen = _code(checkpoint, code, allowed, vault)
     description = arch.read(checkpoint)
-    with kept_rng(), explained(checkpoint.manifest):
+    splint = chosen if isinstance(chosen, Splint) else None
+    with kept_rng(), explained(checkpoint.manifest), _audited(splint) as watch:
         policy = build(description, chosen, _environment(env, checkpoint.manifest, chosen))
+        watch.settle()
         check_kept(policy, description["class_path"])
         _assign_weights(policy, checkpoint, chosen, where)
         replay = _replay_probe(policy, checkpoint, where) if probe else None
     policy = policy.to(device) if hasattr(policy, "to") else policy
-    splint = chosen if isinstance(chosen, Splint) else None
+    audit.warn(watch.audit)
     why = "given by the caller" if allowed is None else allowed.reason
     origin = (where, checkpoint.path, checkpoint.manifest, description, splint, why)
-    remember(policy, Provenance(*origin, replay, findings))
+    changed = None if splint is None else splint.audit
+    remember(policy, Provenance(*origin, replay, findings, changed))
     return policy
 
 
@@ -157,6 +162,13 @@ def _code(
         allow_architecture(checkpoint.manifest, allowed)
         return CurrentCode(checkpoint.manifest.modules)
     return used(checkpoint, allowed, vault, mount)[0]
+
+
+def _audited(splint: Splint | None) -> AbstractContextManager[audit.Watch]:
+    """Watches old code; random numbers are put back by `kept_rng`."""
+    if splint is None:
+        return audit.watching(None)
+    return audit.watching(splint.name, splint.snapshot.shared, kept=(audit.RANDOM,))
 
 
 def _environment(env: Any, manifest: Manifest, chosen: CodeVersion) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from codevault.errors import CodevaultError
 
 if TYPE_CHECKING:
+    from codevault.audit import Audit
     from codevault.manifest import Manifest
     from codevault.probe import Replay
     from codevault.splint import Splint
@@ -27,6 +28,7 @@ class Provenance:
         allowed: Why its code was allowed to run.
         probe: The replay of the probe; None if there was none to replay or it was not asked for.
         packages: Findings on third-party versions, one line each.
+        audit: What its code had changed in this process by then; None if it has no splint.
     """
 
     uri: str
@@ -37,6 +39,7 @@ class Provenance:
     allowed: str
     probe: Replay | None
     packages: tuple[str, ...] = ()
+    audit: Audit | None = None
 
 
 _known: dict[int, tuple[weakref.ref[Any], Provenance]] = {}

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import codevault_importhook as hook
+from codevault import audit as audits
 from codevault import mountrecords, registries, torchload
 from codevault.errors import CodeError
 from codevault_cache.errors import CacheError
@@ -53,8 +54,13 @@ class Splint:
                 f"and not shared ({', '.join(self.snapshot.shared) or 'nothing is'})",
                 f'importlib.import_module("{module}")  # if the host\'s own is meant',
             )
-        with self._mount.lock:
-            return import_module(f"{self.name}.{module}")
+        name = f"{self.name}.{module}"
+        if name in sys.modules:
+            return import_module(name)
+        with self._mount.lock, audits.watching(self.name, self.snapshot.shared) as watch:
+            found = import_module(name)
+        audits.warn(watch.audit)
+        return found
 
     def load_symbol(self, path: str) -> Any:
         """The object at `"pkg.mod:Class"` or `"pkg.mod.Class"`; nested names with further dots.
@@ -99,6 +105,11 @@ class Splint:
         """The verified files."""
         return self._mount.source
 
+    @property
+    def audit(self) -> audits.Audit:
+        """What its code changed in this process so far."""
+        return audits.of(self.name)
+
     def unload(self) -> tuple[str, ...]:
         """Frees the modules.
 
@@ -106,6 +117,7 @@ class Splint:
             One line for each class or function that something outside still holds.
         """
         _mounted.pop(self.name, None)
+        audits.forget(self.name)
         return hook.unload(self._mount)
 
     def _locate(self, path: str) -> tuple[ModuleType, list[str]]:
