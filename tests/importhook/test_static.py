@@ -191,8 +191,8 @@ def test_own_or_fail_a_module_that_only_the_host_has_is_missing(twin: str, old: 
     assert caught.value.name == "metta.extra"
     assert str(caught.value) == (
         f"No module named 'metta.extra' in snapshot {NAME} (roots: agent/src, common/src). If it "
-        "is compiled or generated when metta is installed: share it (shared=['metta.extra']), or lay "
-        "a stand-in over the tree (overlay={'agent/src/metta/extra.py': ...})"
+        "is compiled or generated when metta is installed: share it (shared=['metta.extra']), or "
+        "lay a stand-in over the tree (overlay={'agent/src/metta/extra.py': ...})"
     )
 
 
