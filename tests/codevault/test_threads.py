@@ -84,6 +84,7 @@ def test_once_threads_get_whole_modules(checkpoints: list[tuple[Path, torch.Tens
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_once_threads_get_whole_modules_200_times(
     checkpoints: list[tuple[Path, torch.Tensor]],
 ) -> None:
