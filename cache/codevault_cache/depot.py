@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import glob
 import os
-import time
 from typing import IO, TYPE_CHECKING
 
-from codevault_cache.errors import CacheError, HostileObject
-from codevault_cache.limits import PACK_BYTES
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dulwich.object_store import DiskObjectStore
 
@@ -60,87 +55,34 @@ def depot(path: str, oid: str) -> Iterator[DiskObjectStore]:
         yield store
 
 
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[bool]:
-    """Hold the store's lock if locks work here; nothing is unsafe without it."""
-    held, fd = False, -1
-    with contextlib.suppress(OSError, ImportError):
-        import fcntl
-
-        fd = os.open(
-            os.path.join(path, "codevault.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
-        )
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        held = True
-    try:
-        yield held
-    finally:
-        if fd >= 0:
-            os.close(fd)
-
-
-def add_pack(store: DiskObjectStore, file: IO[bytes]) -> None:
+def add_pack(
+    objects: str, tmp: str, file: IO[bytes], *, sha256: bool
+) -> Mapping[str, tuple[str, bytes]]:
     """Add a pack that a server sent.
 
     Args:
-        store: One of this cache's own stores.
-        file: The pack, at its beginning.
+        objects: The `objects` folder of one of this cache's own stores.
+        tmp: A folder for half-written files, on the same file system.
+        file: The pack: a real file that nobody else can write.
+        sha256: Whether the repository's ids are SHA-256.
+
+    Returns:
+        Id to kind and content of its objects, as far as they fit into memory.
 
     Raises:
         HostileObject: The pack is malformed.
+        TooLarge: It inflates beyond the limits.
     """
-    if not __debug__:
-        # One check of dulwich against hostile packs is an assert statement.
-        raise CacheError(
-            "Git packs are not taken in under python -O.",
-            "A check against hostile packs is switched off by -O.",
-            "python -m codevault prefetch, without -O; then load with -O",
-        )
-    import zlib
+    import mmap
 
-    from dulwich.errors import ApplyDeltaError, ChecksumMismatch, FileFormatException
-    from dulwich.file import FileLocked
-    from dulwich.pack import UnresolvedDeltas
+    from codevault_cache.publish import publish_file
+    from codevault_cache.received import receive
 
-    path = os.fspath(store.path)
-    why = ""
-    for attempt in range(6):
-        try:
-            with _locked(path) as held:
-                if held:
-                    _sweep(path)
-                file.seek(0)
-                store.add_thin_pack(file.read, None, max_input_size=PACK_BYTES)
-            return
-        except (FileLocked, FileNotFoundError, FileExistsError):
-            # Another process adds the same pack, and locks do not work here.
-            if attempt == 5:
-                raise
-            time.sleep(0.05 * 2**attempt)
-            continue
-        except (
-            ChecksumMismatch,
-            FileFormatException,
-            UnresolvedDeltas,
-            ApplyDeltaError,
-            zlib.error,
-            ValueError,
-            AssertionError,
-            MemoryError,
-            EOFError,
-        ) as error:
-            why = type(error).__name__
-        # Outside of the handler: its frames hold on to mapped packs, which could not be closed
-        # then.
-        with _locked(path) as held:
-            if held:
-                _sweep(path)
-        raise HostileObject("The server sent a pack that is malformed.", why, "")
-
-
-def _sweep(path: str) -> None:
-    """Remove what a writer that died has left: only the lock's holder may."""
-    for pattern in ("pack/*.lock", "tmp_pack_*", "pack/tmp*"):
-        for left in glob.glob(os.path.join(glob.escape(path), pattern)):
-            with contextlib.suppress(OSError):
-                os.unlink(left)
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as pack:
+        held, index = receive(pack, sha256=sha256)
+        # Readers look for an index, and then for its pack.
+        checksum = bytes(pack[-32 if sha256 else -20 :])
+        name = os.path.join(objects, "pack", f"pack-{checksum.hex()}")
+        publish_file(name + ".pack", tmp, (pack,))
+    publish_file(name + ".idx", tmp, (index,))
+    return held

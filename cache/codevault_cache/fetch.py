@@ -1,20 +1,21 @@
 """Fetch the wanted files of commits: their trees first, then only the blobs that are wanted.
 
 Two questions reach any snapshot: `depth 1, no blobs` for the commits, then the ids of the wanted
-folders, with large
-blobs left behind. A server that refuses either is asked for whole commits.
+folders, with large blobs left behind. A server that refuses either is asked for whole commits.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codevault_cache import paths
 from codevault_cache.depot import add_pack, depot
-from codevault_cache.errors import CommitNotFound, HostileObject, Unreachable
+from codevault_cache.errors import CommitNotFound, Unreachable
 from codevault_cache.gitobjects import GITLINK
 from codevault_cache.gittree import Damaged, GitSource, Objects, source_at
 from codevault_cache.limits import FILE_BYTES
@@ -75,9 +76,10 @@ def bring(root: str, address: Address, jobs: Sequence[Job]) -> Iterator[list[Git
     key = hashlib.sha256(address.public.encode()).hexdigest()[:16]
     paths.prepare(root)
     path = paths.objects(root, key)
+    os.makedirs(paths.tmp(root), exist_ok=True)
     with depot(path, jobs[0].commit) as store, wire(address) as server:
         try:
-            yield _brought(store, server, jobs)
+            yield _brought(Fetch(store, server, paths.tmp(root), {}), jobs)
         except Damaged:
             # It must not stand in the way of the next try.
             from codevault_cache.publish import set_aside
@@ -86,44 +88,66 @@ def bring(root: str, address: Address, jobs: Sequence[Job]) -> Iterator[list[Git
             raise
 
 
-def _brought(store: DiskObjectStore, server: Wire, jobs: Sequence[Job]) -> list[GitSource]:
-    shown = server.address.public
-    _commits(store, server, jobs)
-    sources = [source_at(Objects(store, job.travelling), job.commit, shown) for job in jobs]
-    _files(store, server, jobs, sources)
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A conversation with a repository, and where its answers go.
+
+    Attributes:
+        store: This cache's objects of the repository.
+        server: The other side.
+        tmp: A folder for half-written files, on the store's file system.
+        held: The objects of this conversation's packs that are in memory.
+    """
+
+    store: DiskObjectStore
+    server: Wire
+    tmp: str
+    held: dict[str, tuple[str, bytes]]
+
+    def get(self, wants: Sequence[str], depth: int | None, spec: str | None) -> None:
+        """Ask for objects, and keep what comes."""
+        with tempfile.TemporaryFile(dir=self.tmp) as file:
+            self.server.fetch(file, wants, depth=depth, filter_spec=spec)
+            sha256 = len(wants[0]) == 64
+            self.held.update(add_pack(os.fspath(self.store.path), self.tmp, file, sha256=sha256))
+
+    def objects(self, *memory: Mapping[str, tuple[str, bytes]]) -> Objects:
+        """All objects that are here."""
+        return Objects(self.store, *memory, self.held)
+
+
+def _brought(fetch: Fetch, jobs: Sequence[Job]) -> list[GitSource]:
+    shown = fetch.server.address.public
+    whole = _commits(fetch, jobs)
+    sources = [source_at(fetch.objects(job.travelling), job.commit, shown) for job in jobs]
+    _files(fetch, jobs, sources, whole)
     return sources
 
 
-def _get(
-    store: DiskObjectStore, server: Wire, wants: Sequence[str], depth: int | None, spec: str | None
-) -> None:
-    with server.fetch(wants, depth=depth, filter_spec=spec) as file:
-        add_pack(store, file)
+def _commits(fetch: Fetch, jobs: Sequence[Job]) -> set[str]:
+    """Get the commits and their trees, all at once if the server has all of them.
 
-
-def _commits(store: DiskObjectStore, server: Wire, jobs: Sequence[Job]) -> None:
-    """Get the commits and their trees; all at once if the server has all of them."""
-    objects = Objects(store)
+    Returns:
+        The commits that came with their blobs: what they lack now was left behind for its size.
+    """
+    objects = fetch.objects()
     missing = {job.anchor: job for job in jobs if job.anchor not in objects}
     whole = [c for c, job in missing.items() if "." in (job.wanted.roots or ()) and c == job.commit]
     for wants, spec in ((whole, SMALL_BLOBS), ([c for c in missing if c not in whole], NO_BLOBS)):
         if not wants:
             continue
         try:
-            _get(store, server, wants, 1, spec)
+            fetch.get(wants, 1, spec)
         except CommitNotFound:
             if len(wants) == 1:
                 raise
             for want in wants:
-                _get(store, server, [want], 1, spec)
-        except HostileObject:
-            # dulwich cannot take some packs that a filter has thinned out.
-            for want in wants:
-                _get(store, server, [want], 1, None)
+                fetch.get([want], 1, spec)
+    return set(whole)
 
 
 def _files(
-    store: DiskObjectStore, server: Wire, jobs: Sequence[Job], sources: Sequence[GitSource]
+    fetch: Fetch, jobs: Sequence[Job], sources: Sequence[GitSource], whole: set[str]
 ) -> None:
     """Get the blobs, in at most two questions: what pyproject.toml says, then the files."""
     stated = [
@@ -133,7 +157,7 @@ def _files(
         and (oid := _pyproject(source)) is not None
     ]
     if stated:
-        _get(store, server, list(dict.fromkeys(stated)), None, None)
+        fetch.get(list(dict.fromkeys(stated)), None, None)
     chosen = [
         (job, source, choose(source, job.wanted.roots, job.wanted.shared, job.wanted.include))
         for job, source in zip(jobs, sources, strict=True)
@@ -144,15 +168,16 @@ def _files(
         wants = {
             oid: job
             for job, source, choice in chosen
-            for oid in find(store, job, source, choice.selection)
+            if find is _single or job.commit not in whole
+            for oid in find(fetch, job, source, choice.selection)
         }
         if not wants:
             continue
         try:
-            _get(store, server, list(wants), None, spec)
-        except (CommitNotFound, Unreachable, HostileObject):
+            fetch.get(list(wants), None, spec)
+        except (CommitNotFound, Unreachable):
             for anchor in dict.fromkeys(job.anchor for job in wants.values()):
-                _get(store, server, [anchor], 1, None)
+                fetch.get([anchor], 1, None)
 
 
 def _pyproject(source: GitSource) -> str | None:
@@ -168,14 +193,12 @@ def _missing(source: GitSource, selection: Selection) -> Iterator[tuple[str, str
             yield path, str(item.oid)
 
 
-def _folders(
-    store: DiskObjectStore, job: Job, source: GitSource, selection: Selection
-) -> Iterator[str]:
+def _folders(fetch: Fetch, job: Job, source: GitSource, selection: Selection) -> Iterator[str]:
     """Ids of the roots in which files are missing, as the server knows them."""
     missing = [path for path, _ in _missing(source, selection)]
     anchor = source
     if missing and job.anchor != job.commit:
-        anchor = source_at(Objects(store), job.anchor, "The origin")
+        anchor = source_at(fetch.objects(), job.anchor, "The origin")
     for root in selection.roots:
         if any(root == "." or path.startswith(root + "/") for path in missing):
             folder = anchor.folder(root)
@@ -183,11 +206,9 @@ def _folders(
                 yield folder
 
 
-def _single(
-    store: DiskObjectStore, job: Job, source: GitSource, selection: Selection
-) -> Iterator[str]:
+def _single(fetch: Fetch, job: Job, source: GitSource, selection: Selection) -> Iterator[str]:
     """Ids of the files that `include` names and that no root has brought."""
-    del store, job
+    del fetch, job
     for path, oid in _missing(source, selection):
         if selection.named(path):
             yield oid

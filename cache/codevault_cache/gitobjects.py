@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 
 from codevault_cache.errors import HostileObject
 from codevault_cache.limits import FILES, OBJECTS_BYTES, TOTAL_BYTES, refuse_above
+from codevault_cache.packfile import KINDS, body_of, contents, count_of, entry_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_KINDS = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
-_NUMBERS = {kind: number for number, kind in _KINDS.items()}
-_CHUNK = 1 << 14
+_NUMBERS = {kind: number for number, kind in KINDS.items()}
 _TREE_LINE = re.compile(rb"tree ([0-9a-f]{40}|[0-9a-f]{64})\n")
 
 TREE, GITLINK, LINK = 0o040000, 0o160000, 0o120000
@@ -149,68 +148,24 @@ def read_pack(data: bytes) -> Mapping[str, tuple[str, bytes]]:
         TooLarge: It inflates beyond the limits.
     """
     refuse_above(OBJECTS_BYTES, len(data), "bytes of git objects")
-    for sha256, trailer in ((False, 20), (True, 32)):
-        body = data[:-trailer]
-        total = hashlib.sha256(body) if sha256 else hashlib.sha1(body, usedforsecurity=False)
-        if len(data) >= 12 + trailer and total.digest() == data[-trailer:]:
-            return _read_objects(memoryview(body), sha256)
-    raise HostileObject(
-        "The git objects in the checkpoint are damaged.", "The pack's trailer is wrong."
-    )
-
-
-def _read_objects(body: memoryview, sha256: bool) -> Mapping[str, tuple[str, bytes]]:
-    if bytes(body[:8]) != b"PACK\x00\x00\x00\x02":
-        raise HostileObject("The git objects in the checkpoint are no pack.", "")
-    count, at, inflated = int.from_bytes(body[8:12], "big"), 12, 0
+    pack = memoryview(data)
+    # Which hash the repository uses is told by the trailer.
+    sha256 = len(data) > 32 and hashlib.sha256(pack[:-32]).digest() == data[-32:]
+    body = body_of(pack, sha256=sha256)
+    count, at, inflated = count_of(body), 12, 0
     refuse_above(FILES * 2, count, "git objects")
     objects: dict[str, tuple[str, bytes]] = {}
     for _ in range(count):
-        kind, size, at = _object_head(body, at)
-        inflated += size
+        entry = entry_at(body, at, 32 if sha256 else 20)
+        if entry.base is not None:
+            raise HostileObject(
+                "The git objects in the checkpoint hold deltas.", "Only whole objects travel."
+            )
+        inflated += entry.size
         refuse_above(TOTAL_BYTES // 4, inflated, "bytes of inflated git objects")
-        content, at = _inflate(body, at, size)
+        kind, content = KINDS[entry.number], b"".join(contents(body, entry))
         objects[object_id(kind, content, sha256=sha256)] = (kind, content)
+        at = entry.end
     if at != len(body):
-        raise HostileObject("The git objects in the checkpoint are followed by other bytes.", "")
+        raise HostileObject("The last object of a git pack is followed by other bytes.", "")
     return objects
-
-
-def _inflate(body: memoryview, at: int, size: int) -> tuple[bytes, int]:
-    unzip, pieces, left = zlib.decompressobj(), [], size
-    try:
-        while not unzip.eof:
-            feed = unzip.unconsumed_tail or bytes(body[at : at + _CHUNK])
-            if not unzip.unconsumed_tail:
-                at += len(feed)
-            # One byte more than announced: a longer object is noticed without inflating it.
-            piece = unzip.decompress(feed, left + 1)
-            left -= len(piece)
-            if left < 0 or not (feed or piece):
-                raise HostileObject("A git object in the checkpoint lies about its size.", "")
-            pieces.append(piece)
-    except zlib.error as error:
-        raise HostileObject("A git object in the checkpoint is damaged.", str(error)) from None
-    if left:
-        raise HostileObject("A git object in the checkpoint lies about its size.", "")
-    return b"".join(pieces), at - len(unzip.unused_data)
-
-
-def _object_head(body: memoryview, at: int) -> tuple[str, int, int]:
-    try:
-        byte = body[at]
-        kind, size, shift = _KINDS.get(byte >> 4 & 7), byte & 15, 4
-        while byte & 0x80:
-            at += 1
-            byte = body[at]
-            size |= (byte & 0x7F) << shift
-            shift += 7
-            if shift > 40:
-                raise HostileObject("A git object in the checkpoint lies about its size.", "")
-    except IndexError:
-        raise HostileObject("The git objects in the checkpoint are cut short.", "") from None
-    if kind is None:
-        raise HostileObject(
-            "The git objects in the checkpoint hold deltas.", "Only whole objects travel."
-        )
-    return kind, size, at + 1

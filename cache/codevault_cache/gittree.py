@@ -17,20 +17,18 @@ if TYPE_CHECKING:
 
 
 class Objects:
-    """Git objects by id: those that travel with a checkpoint first, then those of a store."""
+    """Git objects by id: those in memory first, whose bytes were hashed, then those of a store."""
 
     def __init__(
-        self,
-        store: DiskObjectStore | None,
-        travelling: Mapping[str, tuple[str, bytes]] | None = None,
+        self, store: DiskObjectStore | None, *memory: Mapping[str, tuple[str, bytes]]
     ) -> None:
         self.store = store
-        self.travelling = travelling or {}
+        self.memory = memory
 
     def __contains__(self, oid: str | None) -> bool:
         if oid is None:
             return False
-        if oid in self.travelling:
+        if any(oid in held for held in self.memory):
             return True
         return self.store is not None and oid.encode() in self.store  # type: ignore[operator]
 
@@ -48,10 +46,8 @@ class Objects:
             Absent: Nobody here has it.
             HostileObject: It is something else, or damaged.
         """
-        if oid in self.travelling:
-            found, content = self.travelling[oid]
-        else:
-            found, content = self._stored(oid)
+        held = next((held[oid] for held in self.memory if oid in held), None)
+        found, content = held if held is not None else self._stored(oid)
         if found != kind:
             raise HostileObject(f"The git object {oid} is a {found}, and must be a {kind}.")
         return content

@@ -28,6 +28,18 @@ OBJECTS_BYTES = 64 << 20
 PACK_BYTES = 2 << 30
 """Longest pack that a server may send."""
 
+PACK_OBJECTS = 4_000_000
+"""Most objects in one pack that a server sends: a long history, of commits alone."""
+
+INFLATED_BYTES = 2 << 30
+"""All objects of one such pack together, inflated."""
+
+DELTA_BYTES = 512 << 20
+"""Longest object that a delta may build on or describe: git makes none of longer ones."""
+
+HELD_BYTES = 256 << 20
+"""Objects of one such pack that stay in memory while they are used."""
+
 FETCH_SECONDS = 300.0
 """Deadline of one conversation with a server."""
 

@@ -25,7 +25,7 @@ durable = True
 """Whether publishing waits for the disk. Off, a power cut can lose entries; readers notice."""
 
 
-def write_all(fd: int, pieces: Iterable[bytes]) -> None:
+def write_all(fd: int, pieces: Iterable[bytes | memoryview]) -> None:
     """Write pieces completely: one `write` may take less than it was given."""
     for piece in pieces:
         view = memoryview(piece)
@@ -70,7 +70,7 @@ def _removed(path: str) -> Iterator[None]:
 def publish_file(
     final: str,
     tmp: str,
-    pieces: Iterable[bytes],
+    pieces: Iterable[bytes | memoryview],
     *,
     mode: int = 0o444,
     intact: Callable[[str], bool] | None = None,

@@ -107,14 +107,13 @@ def _remotely(address: Address, commit: str) -> bool:
         return True
     if not tips:
         return False
-    with (
-        tempfile.TemporaryDirectory(prefix="codevault-reach-") as folder,
-        depot(os.path.join(folder, "objects"), commit) as store,
-        wire(address) as server,
-    ):
-        with server.fetch(sorted(tips), filter_spec=_NO_TREES, limit=_PACK_BYTES) as file:
-            add_pack(store, file)
-        return commit.encode() in _ancestors(store, tips)
+    with tempfile.TemporaryDirectory(prefix="codevault-reach-") as folder:
+        objects = os.path.join(folder, "objects")
+        with depot(objects, commit) as store, wire(address) as server:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                server.fetch(file, sorted(tips), filter_spec=_NO_TREES, limit=_PACK_BYTES)
+                add_pack(objects, folder, file, sha256=len(commit) == 64)
+            return commit.encode() in _ancestors(store, tips)
 
 
 def _ancestors(store: BaseObjectStore, tips: set[str]) -> set[bytes]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from tempfile import SpooledTemporaryFile
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
 from dulwich.client import HTTPProxyUnauthorized, HTTPUnauthorized
 from dulwich.config import StackedConfig
@@ -61,12 +60,13 @@ class Wire:
             client = HttpClient(
                 address.base + "/",
                 timeout=min(SILENCE_SECONDS, self.seconds),
+                thin_packs=False,
                 config=StackedConfig.default(),
                 quiet=True,
                 **known,
             )
         elif address.kind == "git":
-            client = TcpClient(address.host, port=address.port, quiet=True)
+            client = TcpClient(address.host, port=address.port, thin_packs=False, quiet=True)
             client.silence = min(SILENCE_SECONDS, self.seconds)
         else:
             self._vendor = Vendor(self.ear.deadline)
@@ -77,6 +77,7 @@ class Wire:
                 vendor=self._vendor,
                 config=StackedConfig.default(),
                 ssh_command=ssh_command(),
+                thin_packs=False,
                 quiet=True,
             )
         client.ear = self.ear
@@ -99,22 +100,21 @@ class Wire:
 
     def fetch(
         self,
+        file: IO[bytes],
         wants: Sequence[str],
         *,
         depth: int | None = None,
         filter_spec: str | None = None,
         limit: int = PACK_BYTES,
-    ) -> IO[bytes]:
+    ) -> None:
         """Ask for objects.
 
         Args:
+            file: Where their pack is written.
             wants: Full ids, of commits, trees or blobs.
             depth: How much history; 1 for a commit alone.
             filter_spec: What may be left behind; servers may ignore it.
             limit: Most bytes to take.
-
-        Returns:
-            The pack, at its beginning; the caller closes it.
 
         Raises:
             CommitNotFound: The server does not have one of them.
@@ -123,7 +123,7 @@ class Wire:
         """
         for attempt in (1, 2):
             try:
-                return self._fetch(wants, depth, filter_spec, limit)
+                return self._fetch(file, wants, depth, filter_spec, limit)
             except (HangupException, ConnectionResetError, BrokenPipeError) as error:
                 # A dropped connection is worth a second try; an answer is not.
                 if attempt == 2 or self.ear.words or time.monotonic() > self.ear.deadline:
@@ -135,11 +135,17 @@ class Wire:
         raise AssertionError
 
     def _fetch(
-        self, wants: Sequence[str], depth: int | None, filter_spec: str | None, limit: int
-    ) -> IO[bytes]:
+        self,
+        file: IO[bytes],
+        wants: Sequence[str],
+        depth: int | None,
+        filter_spec: str | None,
+        limit: int,
+    ) -> None:
         self.ear.last = b""
         received = 0
-        file = SpooledTemporaryFile(max_size=16 << 20)  # noqa: SIM115  (the caller closes it)
+        file.seek(0)
+        file.truncate()
 
         def write(data: bytes) -> int:
             nonlocal received
@@ -148,24 +154,19 @@ class Wire:
             self._in_time()
             return file.write(data)
 
-        try:
-            self._client.fetch_pack(
-                self.address.path,
-                lambda refs, depth=None: [want.encode() for want in wants],
-                ObjectStoreGraphWalker([], lambda _: [], shallow=set()),
-                write,
-                progress=self._in_time,
-                depth=depth,
-                ref_prefix=[b"HEAD"],
-                filter_spec=None if filter_spec is None else filter_spec.encode(),
-            )
-            if received == 0:
-                raise HangupException
-        except BaseException:
-            file.close()
-            raise
-        file.seek(0)
-        return cast("IO[bytes]", file)
+        self._client.fetch_pack(
+            self.address.path,
+            lambda refs, depth=None: [want.encode() for want in wants],
+            ObjectStoreGraphWalker([], lambda _: [], shallow=set()),
+            write,
+            progress=self._in_time,
+            depth=depth,
+            ref_prefix=[b"HEAD"],
+            filter_spec=None if filter_spec is None else filter_spec.encode(),
+        )
+        if received == 0:
+            raise HangupException
+        file.flush()
 
     def _in_time(self, _: object = None) -> None:
         if time.monotonic() > self.ear.deadline:

@@ -297,7 +297,7 @@ def test_a_silent_server_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> N
                 wire.wire(address_of(f"{scheme}://127.0.0.1:{port}/r.git"), 1.0) as server,
                 pytest.raises(errors.Unreachable),
             ):
-                server.fetch(["a" * 40])
+                server.fetch(io.BytesIO(), ["a" * 40])
         assert time.monotonic() - began < 10
 
 
