@@ -8,7 +8,7 @@
     when_loaded(name, patch)                        changes a library's module once it is loaded
     unload(mount)                                   takes its modules out again
 
-Read in this order: naming, source, search, rewrite, codepack, mount, specs, finder, loader,
+Read in this order: naming, source, search, scopes, rewrite, codepack, mount, specs, finder, loader,
 stand_ins, modules_view, dynamic, entries, install, unload.
 """
 

@@ -13,6 +13,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from codevault_importhook.scopes import SCOPES, WRAPPED, Names
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType
@@ -22,9 +24,6 @@ VERSION: Final = 3
 
 STAND_INS: Final = "__splint__"
 """The module, directly below the splint, that holds what stands in for other names."""
-
-_WRAPPED: Final = frozenset({"builtins.exec", "builtins.eval"})
-"""Only their first argument is replaced: the functions look at the frame that calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +75,16 @@ def rewrite(tree: ast.AST, rules: Rules, prefix: str) -> None:
 
     Nodes are visited with a list, not by recursion: generated code nests deeply.
     """
-    known = _Names(tree, rules.stand_ins)
+    known = Names(tree, rules.stand_ins)
     waiting = [(tree, known.module())]
     wrapped: list[tuple[ast.Call, str]] = []
     while waiting:
         node, scope = waiting.pop()
         if isinstance(node, ast.Call) and node.args and not isinstance(node.args[0], ast.Starred):
             name = known.builtin(node.func, scope)
-            if name is not None and name in _WRAPPED:
+            if name is not None and name in WRAPPED:
                 wrapped.append((node, name))
-        inner = known.within(node, scope) if isinstance(node, _SCOPES) else scope
+        inner = known.within(node, scope) if isinstance(node, SCOPES) else scope
         for field, value in ast.iter_fields(node):
             within = inner if field == "body" else scope
             if isinstance(value, list):
@@ -103,117 +102,6 @@ def rewrite(tree: ast.AST, rules: Rules, prefix: str) -> None:
     for call, name in wrapped:
         stand_in = _stand_in(name, call, prefix)
         call.args[0] = ast.copy_location(ast.Call(stand_in, [call.args[0]], []), call)
-
-
-_SCOPES: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
-
-
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """What a module, function or class body hides of the names that have stand-ins.
-
-    `bound` are no builtins here, `arguments` no imported modules; `outer` is what functions inside
-    a class body see instead of it.
-    """
-
-    bound: frozenset[str]
-    arguments: frozenset[str]
-    outer: _Scope | None = None
-
-
-class _Names:
-    """What the names of one module mean, as far as stand-ins need it.
-
-    Imports are read module-wide: what one function imports counts in all. What hides a name counts
-    in its own scope, so that a method `compile` or an argument `pickle` changes nothing elsewhere.
-    """
-
-    def __init__(self, tree: ast.AST, stand_ins: frozenset[str]) -> None:
-        self._stand_ins = stand_ins
-        self._builtins = {n[9:] for n in stand_ins if n.startswith("builtins.")}
-        self._imported: dict[str, set[str]] = {}
-        self._bound: dict[ast.AST | None, set[str]] = {}
-        self._arguments: dict[ast.AST | None, set[str]] = {}
-        waiting: list[tuple[ast.AST, ast.AST | None]] = [(tree, None)] if stand_ins else []
-        while waiting:
-            node, home = waiting.pop()
-            self._read(node, home)
-            inner = node if isinstance(node, _SCOPES) else home
-            for field in node._fields:
-                value = getattr(node, field, None)
-                within = inner if field in ("body", "args") else home
-                if isinstance(value, list):
-                    waiting += [(child, within) for child in value if isinstance(child, ast.AST)]
-                elif isinstance(value, ast.AST):
-                    waiting.append((value, within))
-
-    def _read(self, node: ast.AST, home: ast.AST | None) -> None:
-        if isinstance(node, ast.Name):
-            if isinstance(node.ctx, ast.Store):
-                self._bind(node.id, home)
-        elif isinstance(node, ast.Import):
-            for a in node.names:
-                meant = a.name if a.asname else a.name.partition(".")[0]
-                self._imported.setdefault(a.asname or meant, set()).add(meant)
-        elif isinstance(node, ast.ImportFrom):
-            for a in node.names:
-                self._bind(a.asname or a.name, home)
-                if node.level == 0:
-                    meant = f"{node.module}.{a.name}"
-                    self._imported.setdefault(a.asname or a.name, set()).add(meant)
-        elif isinstance(node, ast.arg):
-            self._bind(node.arg, home)
-            self._arguments.setdefault(home, set()).add(node.arg)
-        elif isinstance(node, ast.Global):
-            for name in node.names:
-                self._bind(name, None)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            self._bind(node.name, home)
-
-    def _bind(self, name: str, home: ast.AST | None) -> None:
-        if name in self._builtins:
-            self._bound.setdefault(home, set()).add(name)
-
-    def module(self) -> _Scope:
-        """The scope of the module's own body."""
-        return _Scope(frozenset(self._bound.get(None, ())), frozenset())
-
-    def within(self, node: ast.AST, around: _Scope) -> _Scope:
-        """The scope of the body of a function or class that stands in `around`."""
-        outer = around.outer or around
-        bound = self._bound.get(node, set())
-        arguments = self._arguments.get(node, set()) & self._imported.keys()
-        if not bound and not arguments:
-            return outer
-        return _Scope(
-            outer.bound | bound,
-            outer.arguments | arguments,
-            outer if isinstance(node, ast.ClassDef) else None,
-        )
-
-    def stand_in(self, node: object, scope: _Scope) -> str | None:
-        """The dotted name that `node` reads, if something stands in for it."""
-        name = self.builtin(node, scope)
-        if name is None and isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-            attributes: list[str] = []
-            inner: ast.expr = node
-            while isinstance(inner, ast.Attribute):
-                attributes.append(inner.attr)
-                inner = inner.value
-            if not isinstance(inner, ast.Name) or inner.id in scope.arguments:
-                return None
-            behind = ".".join(reversed(attributes))
-            meanings = self._imported.get(inner.id, ())
-            found = {f"{meaning}.{behind}" for meaning in meanings} & self._stand_ins
-            name = found.pop() if found else None
-        return None if name in _WRAPPED else name
-
-    def builtin(self, node: object, scope: _Scope) -> str | None:
-        """The builtin that `node` names, if something stands in for it."""
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            name = f"builtins.{node.id}"
-            return name if name in self._stand_ins and node.id not in scope.bound else None
-        return None
 
 
 def _stand_in(name: str, at: ast.expr, prefix: str) -> ast.expr:
