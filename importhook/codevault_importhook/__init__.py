@@ -8,8 +8,8 @@
     when_loaded(name, patch)                        changes a library's module once it is loaded
     unload(mount)                                   takes its modules out again
 
-Read in this order: naming, source, search, scopes, rewrite, codepack, mount, specs, finder, loader,
-stand_ins, modules_view, dynamic, entries, install, unload.
+Read in this order: naming, source, search, scopes, spelled, rewrite, codepack, mount, specs,
+finder, loader, pickles, stand_ins, modules_view, dynamic, entries, install, unload.
 """
 
 from codevault_importhook.dynamic import deciding, resolving, when_loaded

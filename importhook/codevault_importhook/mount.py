@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from codevault_importhook import codepack, origin, stand_ins
+from codevault_importhook import codepack, origin, pickles, stand_ins
 from codevault_importhook.loader import SplintLoader
 from codevault_importhook.naming import WIDTH
 from codevault_importhook.rewrite import STAND_INS, Rules, compile_module
@@ -190,6 +191,11 @@ class Mount:
         with self.original_names():
             found = __import__(self.inside(name), globals, locals, fromlist or ("__doc__",))
         return found if fromlist else sys.modules[self.inside(name.partition(".")[0])]
+
+    @functools.cached_property
+    def pickle(self) -> ModuleType:
+        """A `pickle` whose pickles carry original names, and whose names mean this mount."""
+        return pickles.module(self)
 
     def modules(self) -> dict[str, ModuleType]:
         """The own modules that are loaded, by their original names."""

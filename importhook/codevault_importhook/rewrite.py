@@ -14,16 +14,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault_importhook.scopes import SCOPES, WRAPPED, Names
+from codevault_importhook.spelled import of_logger, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Part of the key under which compiled code is kept: a change of the rules changes it."""
 
 STAND_INS: Final = "__splint__"
 """The module, directly below the splint, that holds what stands in for other names."""
+
+
+NAMED: Final = "object.__module__"
+"""What stands in for objects whose `__module__` becomes part of a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,12 @@ def rewrite(tree: ast.AST, rules: Rules, prefix: str) -> None:
     known = Names(tree, rules.stand_ins)
     waiting = [(tree, known.module())]
     wrapped: list[tuple[ast.Call, str]] = []
+    named: list[ast.Attribute] = []
+    kept: set[ast.AST] = set()
     while waiting:
         node, scope = waiting.pop()
+        named += spelled(node)
+        kept.update(of_logger(node))
         if isinstance(node, ast.Call) and node.args and not isinstance(node.args[0], ast.Starred):
             name = known.builtin(node.func, scope)
             if name is not None and name in WRAPPED:
@@ -102,6 +111,10 @@ def rewrite(tree: ast.AST, rules: Rules, prefix: str) -> None:
     for call, name in wrapped:
         stand_in = _stand_in(name, call, prefix)
         call.args[0] = ast.copy_location(ast.Call(stand_in, [call.args[0]], []), call)
+    if NAMED in rules.stand_ins:
+        for read in (node for node in named if node not in kept):
+            stand_in = _stand_in(NAMED, read, prefix)
+            read.value = ast.copy_location(ast.Call(stand_in, [read.value], []), read)
 
 
 def _stand_in(name: str, at: ast.expr, prefix: str) -> ast.expr:

@@ -13,17 +13,17 @@ import copy
 import functools
 import importlib.machinery
 import importlib.util
-import io
 import os
 from sys import _getframe
-from types import CodeType, ModuleType
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault_importhook import specs
 from codevault_importhook.modules_view import Modules
-from codevault_importhook.naming import PREFIX, WIDTH
+from codevault_importhook.naming import PREFIX, WIDTH, strip
 from codevault_importhook.origin import is_library_file
 from codevault_importhook.rewrite import (
+    NAMED,
     STAND_INS,
     attribute,
     compile_module,
@@ -62,7 +62,7 @@ def _tree(mount: Mount, source: Any, mode: str) -> Any:
     """The rewritten tree of a text that may import; anything else as it is."""
     if isinstance(source, str | bytes | bytearray):
         text = source if isinstance(source, str) else source.decode(errors="replace")
-        if "import" in text or "modules" in text:
+        if "import" in text or "module" in text:
             try:
                 source = ast.parse(text.lstrip(" \t") if mode == "eval" else source, mode=mode)
             except (SyntaxError, ValueError):
@@ -196,38 +196,20 @@ def _run_path(mount: Mount) -> Callable[..., Any]:
     return run_path
 
 
-# -- pickles ------------------------------------------------------------------------------------
+# -- names in texts and pickles -----------------------------------------------------------------
 
 
-def _unpickler(mount: Mount) -> type:
-    import pickle
-
-    class Unpickler(pickle.Unpickler):
-        __doc__ = pickle.Unpickler.__doc__
-        __module__ = "pickle"
-
-        def find_class(self, module: str, name: str) -> Any:
-            return super().find_class(mount.inside(module), name)
-
-    return Unpickler
+def _of_pickle(name: str) -> Callable[[Mount], object]:
+    return lambda mount: getattr(mount.pickle, name)
 
 
-def _load(mount: Mount) -> Callable[..., Any]:
-    unpickler: Any = _unpickler(mount)
+def _named(mount: Mount) -> Callable[[Any], SimpleNamespace]:
+    def named(value: Any) -> SimpleNamespace:
+        """The `__module__` of `value` as it goes into a text."""
+        module = value.__module__
+        return SimpleNamespace(__module__=strip(module) if isinstance(module, str) else module)
 
-    def load(file: Any, **options: Any) -> Any:
-        return unpickler(file, **options).load()
-
-    return load
-
-
-def _loads(mount: Mount) -> Callable[..., Any]:
-    load = _load(mount)
-
-    def loads(data: Any, /, **options: Any) -> Any:
-        return load(io.BytesIO(data), **options)
-
-    return loads
+    return named
 
 
 def stand_in(name: str, make: Callable[[Mount], object]) -> None:
@@ -248,9 +230,13 @@ table: Final[dict[str, Callable[[Mount], object]]] = {
     "importlib.machinery.SourceFileLoader": _source_file_loader,
     "importlib.util.find_spec": _by_name("importlib.util.find_spec", "name", "package"),
     "importlib.util.spec_from_file_location": _spec_from_file_location,
-    "pickle.Unpickler": _unpickler,
-    "pickle.load": _load,
-    "pickle.loads": _loads,
+    NAMED: _named,
+    "pickle.Pickler": _of_pickle("Pickler"),
+    "pickle.Unpickler": _of_pickle("Unpickler"),
+    "pickle.dump": _of_pickle("dump"),
+    "pickle.dumps": _of_pickle("dumps"),
+    "pickle.load": _of_pickle("load"),
+    "pickle.loads": _of_pickle("loads"),
     "pkgutil.extend_path": _by_name("pkgutil.extend_path", "name"),
     "pkgutil.get_data": _by_name("pkgutil.get_data", "package"),
     "pkgutil.walk_packages": _walk_packages,

@@ -1,0 +1,199 @@
+"""[clean-names] What old code writes for later carries its original names."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import pickle
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codevault_importhook.pickles import with_original_names
+from tests.importhook.pictures import NAME, OTHER
+
+if TYPE_CHECKING:
+    from tests.importhook.conftest import Lay, Put
+
+NET = """
+    import collections, enum, functools, pickle
+    from pickle import Pickler, Unpickler, dump, dumps, loads
+
+    class Kind(enum.Enum):
+        A = 1
+    class Net:
+        class Inner:
+            pass
+        def __init__(self, **held):
+            self.__dict__.update(held)
+        def __eq__(self, other):
+            return type(self) is type(other) and vars(self) == vars(other)
+        def method(self):
+            return 1
+    Pair = collections.namedtuple("Pair", "a b")
+    def function():
+        return 1
+    def everything():
+        return [Net(kind=Kind.A, inner=Net.Inner), Pair(1, "pkg.net"), function, Net(x=2).method,
+                functools.partial(function), {Net: __name__, "again": Net}, "x" * 70_000, Net()]
+    def written(value, protocol):
+        file = io.BytesIO()
+        pickle.dump(value, file, protocol)
+        out = pickle.Pickler(file, protocol)
+        out.dump(value)
+        out.dump([value, Net])
+        return dumps(value, protocol), file.getvalue()
+    import io
+    def read(data):
+        file = io.BytesIO(data)
+        one = pickle.load(file)
+        both = Unpickler(file)
+        return one, both.load(), both.load()
+    """
+TREE = {"pkg/__init__.py": "", "pkg/net.py": NET}
+PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
+
+
+@pytest.fixture
+def net(put: Put) -> Any:
+    put(TREE)
+    return importlib.import_module(f"{NAME}.pkg.net")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_clean_names_pickles_of_old_code_are_those_of_the_old_code_alone(
+    protocol: int, net: Any, lay: Lay
+) -> None:
+    value = [v for v in net.everything() if not isinstance(v, dict)]
+    alone = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, pkg.net as n; v = [v for v in n.everything() if not isinstance(v, dict)];"
+            "sys.stdout.buffer.write(n.written(v, int(sys.argv[1]))[0])",
+            str(protocol),
+        ],
+        cwd=lay(TREE).top,
+        capture_output=True,
+        check=True,
+    ).stdout
+    data, file = net.written(value, protocol)
+    assert NAME.encode() not in data + file
+    assert data == alone
+    assert type(net.loads(alone)[0]) is net.Net
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_clean_names_old_code_reads_what_it_wrote(protocol: int, net: Any) -> None:
+    value = [*net.everything()[:3], {net.Net: 1}, net.Net]
+    data, file = net.written(value, protocol)
+    assert net.loads(data) == value
+    assert net.read(file) == (value, value, [value, net.Net])
+
+
+def test_clean_names_a_pickle_of_a_library_names_the_splint(net: Any) -> None:
+    """A worker finds the class by it, and no other version's."""
+    data = pickle.dumps(net.Net())
+    assert NAME.encode() in data
+    assert type(pickle.loads(data)) is net.Net
+
+
+def test_clean_names_of_another_version_stay(put: Put, net: Any) -> None:
+    put(TREE, name=OTHER)
+    other = importlib.import_module(f"{OTHER}.pkg.net")
+    data = net.dumps([net.Net(), other.Net()])
+    assert NAME.encode() not in data
+    assert [type(v) for v in net.loads(data)] == [net.Net, other.Net]
+
+
+def test_clean_names_text_that_objects_hold_is_theirs(net: Any) -> None:
+    held = {"path": f"{NAME}.pkg.net", "more": [NAME, f"{NAME}.pkg.net.Net " * 20]}
+    assert vars(net.loads(net.dumps(net.Net(**held)))) == held
+
+
+plain = st.recursive(
+    st.none() | st.integers() | st.text() | st.binary() | st.just(NAME) | st.just(f"{NAME}.a"),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner),
+)
+
+
+@given(value=plain, protocol=st.integers(0, pickle.HIGHEST_PROTOCOL))
+def test_clean_names_leave_every_other_pickle_alone(value: Any, protocol: int) -> None:
+    data = pickle.dumps(value, protocol)
+    assert with_original_names(data, NAME) == data
+
+
+def test_clean_names_large_buffers_travel_outside(net: Any) -> None:
+    buffers: list[pickle.PickleBuffer] = []
+    value = [net.Net(), pickle.PickleBuffer(bytearray(b"abc"))]
+    data = net.dumps(value, 5, buffer_callback=buffers.append)
+    again = net.loads(data, buffers=buffers)
+    assert again[1] == bytearray(b"abc")
+
+
+def test_clean_names_the_mounts_pickle_serves_libraries(put: Put) -> None:
+    mount = put(TREE)
+    old = importlib.import_module(f"{NAME}.pkg.net")
+    data = mount.pickle.dumps(old.Net(x=1))
+    assert NAME.encode() not in data
+    assert mount.pickle.loads(data) == old.Net(x=1)
+    file = io.BytesIO()
+    mount.pickle.Pickler(file, 2).dump(old.Pair(1, 2))
+    assert type(mount.pickle.loads(file.getvalue())) is old.Pair
+
+
+SPECS = {
+    "f-string": "f'{Net.__module__}.{Net.__qualname__}'",
+    "f-string of self": "Net().path()",
+    "f-string with conversion": "f'{type(Net()).__module__!s}.Net'",
+    "plus": "Net.__module__ + '.' + Net.__qualname__",
+    "percent": "'%s.%s' % (Net.__module__, Net.__qualname__)",
+    "percent of one": "'%s.Net' % Net.__module__",
+    "format": "'{}.{n}'.format(Net.__module__, n=Net.__name__)",
+    "format by name": "'{m}.Net'.format(m=Net.__module__)",
+    "join": "'.'.join([Net.__module__, Net.__qualname__])",
+    "join of a tuple": "'.'.join((Net.__module__, 'Net'))",
+    "dict": "{'class': Net.__module__}['class'] + '.Net'",
+    "exec": "text('f\"{Net.__module__}.Net\"')",
+}
+SPEC = """
+    class Net:
+        def path(self):
+            return f"{self.__class__.__module__}.{self.__class__.__qualname__}"
+    def text(source):
+        return eval(source)
+    import logging, sys
+    same = Net.__module__ == __name__
+    found = sys.modules[Net.__module__].Net is Net
+    logger = logging.getLogger(f"{Net.__module__}.{Net.__name__}").name
+    joined = f"{1 + 1}" + " " + f"{len.__module__}.{None!r}"
+    seen = """
+
+
+@pytest.mark.parametrize("form", SPECS)
+def test_clean_names_specs_made_from_module_names(form: str, put: Put) -> None:
+    source = f"{SPEC.rstrip()} {SPECS[form]}\n"
+    put({"pkg/__init__.py": "", "pkg/net.py": source})
+    old = importlib.import_module(f"{NAME}.pkg.net")
+    assert old.seen == "pkg.net.Net"
+
+
+def test_clean_names_elsewhere_module_names_are_what_they_are(put: Put) -> None:
+    put({"pkg/__init__.py": "", "pkg/net.py": SPEC + "1\n"})
+    old = importlib.import_module(f"{NAME}.pkg.net")
+    assert old.same
+    assert old.found
+    assert old.logger == f"{NAME}.pkg.net.Net"
+    assert old.joined == "2 builtins.None"
+
+
+def test_clean_names_a_missing_module_name_raises_as_before(put: Put) -> None:
+    put({"pkg/__init__.py": "", "pkg/net.py": "def f(x): return f'{x.__module__}'\n"})
+    old = importlib.import_module(f"{NAME}.pkg.net")
+    with pytest.raises(AttributeError, match="'int' object has no attribute '__module__'"):
+        old.f(1)
+    assert old.f(len) == "builtins"
