@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import codevault_importhook as hook
 from codevault import audit as audits
-from codevault import mountrecords, registries, torchload
+from codevault import mountrecords, registries, serializers
 from codevault.errors import CodeError
 from codevault_cache.errors import CacheError
 
@@ -106,6 +106,18 @@ class Splint:
         return self._mount.source
 
     @property
+    def pickle(self) -> ModuleType:
+        """A `pickle` in whose files this splint's classes have their original names.
+
+        It serves wherever a library takes one. `torch.save(policy, path,
+        pickle_module=splint.pickle)` writes what the old code alone would have written;
+        `torch.load(path, weights_only=False, pickle_module=splint.pickle)` and
+        `splint.pickle.load(file)` read what it wrote then. Like any pickle it runs what the file
+        says: read only files that you trust.
+        """
+        return self._mount.pickle
+
+    @property
     def audit(self) -> audits.Audit:
         """What its code changed in this process so far."""
         return audits.of(self.name)
@@ -150,7 +162,7 @@ def mount(snapshot: Snapshot, cache: Cache, overlay: Overlay | None = None) -> S
     Raises:
         CodeError: The cache does not hold it, or its name stands for other code already.
     """
-    torchload.stand_in()
+    serializers.stand_in()
     registries.install()
     try:
         tree = cache.tree(snapshot.digest)
@@ -178,7 +190,7 @@ def compile_code(snapshot: Snapshot, cache: Cache) -> None:
     Raises:
         CodeError: The cache does not hold the snapshot.
     """
-    torchload.stand_in()  # part of the rules that the compiled code follows
+    serializers.stand_in()  # part of the rules that the compiled code follows
     try:
         tree = cache.tree(snapshot.digest)
         try:

@@ -5,17 +5,19 @@
     resolving(mount)                                strings name its modules
     deciding(frame)                                 the mount that a call from a frame is made for
     stand_in(name, make)                            what old code gets for a name of a library
+    with_original_names(data, splint)               a pickle as the old code alone would write it
     when_loaded(name, patch)                        changes a library's module once it is loaded
     unload(mount)                                   takes its modules out again
 
 Read in this order: naming, source, search, scopes, spelled, rewrite, codepack, mount, specs,
-finder, loader, pickles, stand_ins, modules_view, dynamic, entries, install, unload.
+finder, loader, pickles, texts, stand_ins, modules_view, dynamic, entries, install, unload.
 """
 
 from codevault_importhook.dynamic import deciding, resolving, when_loaded
 from codevault_importhook.install import mount, prepare
 from codevault_importhook.mount import Mount
 from codevault_importhook.naming import is_splint, make, split, strip
+from codevault_importhook.pickles import with_original_names
 from codevault_importhook.source import ModuleSource
 from codevault_importhook.stand_ins import stand_in
 from codevault_importhook.unload import unload
@@ -34,4 +36,5 @@ __all__ = [
     "strip",
     "unload",
     "when_loaded",
+    "with_original_names",
 ]

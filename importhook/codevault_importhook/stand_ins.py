@@ -6,15 +6,11 @@ and ends in `importlib.import_module` is followed by `dynamic`, whoever calls it
 """
 
 from __future__ import annotations
-import __future__
 
-import ast
-import copy
 import functools
 import importlib.machinery
 import importlib.util
 import os
-from sys import _getframe
 from types import CodeType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,21 +18,13 @@ from codevault_importhook import specs
 from codevault_importhook.modules_view import Modules
 from codevault_importhook.naming import PREFIX, WIDTH, strip
 from codevault_importhook.origin import is_library_file
-from codevault_importhook.rewrite import (
-    NAMED,
-    STAND_INS,
-    attribute,
-    compile_module,
-    compile_tree,
-    rewrite,
-)
+from codevault_importhook.rewrite import NAMED, STAND_INS, attribute, compile_module
+from codevault_importhook.texts import code_of, compile_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from codevault_importhook.mount import Mount
-
-_FUTURES: Final = sum(getattr(__future__, f).compiler_flag for f in __future__.all_feature_names)
 
 
 def module(mount: Mount) -> ModuleType:
@@ -53,59 +41,6 @@ def module(mount: Mount) -> ModuleType:
 
     made.__getattr__ = __getattr__  # type: ignore[method-assign]
     return made
-
-
-# -- code in strings ----------------------------------------------------------------------------
-
-
-def _tree(mount: Mount, source: Any, mode: str) -> Any:
-    """The rewritten tree of a text that may import; anything else as it is."""
-    if isinstance(source, str | bytes | bytearray):
-        text = source if isinstance(source, str) else source.decode(errors="replace")
-        if "import" in text or "module" in text:
-            try:
-                source = ast.parse(text.lstrip(" \t") if mode == "eval" else source, mode=mode)
-            except (SyntaxError, ValueError):
-                return source  # the builtin says what is wrong
-    elif isinstance(source, ast.AST):
-        source = copy.deepcopy(source)
-    if isinstance(source, ast.AST):
-        rewrite(source, mount.rules, mount.name)
-    return source
-
-
-def _code(mount: Mount, mode: str) -> Callable[[Any], Any]:
-    """What `exec` or `eval` gets in place of its first argument."""
-
-    def code(source: Any) -> Any:
-        tree = _tree(mount, source, mode)
-        if not isinstance(tree, ast.AST):
-            return tree
-        flags = _getframe(1).f_code.co_flags & _FUTURES
-        return compile_tree(tree, "<string>", mode, flags)
-
-    return code
-
-
-def _compile(mount: Mount) -> Callable[..., Any]:
-    @functools.wraps(compile)
-    def compile_(
-        source: Any,
-        filename: Any,
-        mode: str,
-        flags: int = 0,
-        dont_inherit: bool = False,
-        optimize: int = -1,
-        **options: Any,
-    ) -> Any:
-        if not dont_inherit:
-            flags |= _getframe(1).f_code.co_flags & _FUTURES
-        tree = _tree(mount, source, mode)
-        if isinstance(tree, ast.AST) and not isinstance(source, ast.AST) and not options:
-            return compile_tree(tree, filename, mode, flags, optimize)
-        return compile(tree, filename, mode, flags, True, optimize, **options)
-
-    return compile_
 
 
 # -- modules by name ----------------------------------------------------------------------------
@@ -128,6 +63,26 @@ def _by_name(path: str, *parameters: str) -> Callable[[Mount], Callable[..., Any
                 if isinstance(value := bound.arguments.get(parameter), str):
                     bound.arguments[parameter] = mount.inside(value)
             return real(*bound.args, **bound.kwargs)
+
+        return named
+
+    return make
+
+
+_METADATA: Final = ("distribution", "files", "metadata", "requires", "version")
+
+
+def _of_distribution(name: str) -> Callable[[Mount], Callable[..., Any]]:
+    """What asks for an installed distribution, often by `__package__`: these have no prefix."""
+
+    def make(mount: Mount) -> Callable[..., Any]:
+        import importlib.metadata as metadata
+
+        real: Callable[..., Any] = getattr(metadata, name)
+
+        @functools.wraps(real)
+        def named(distribution_name: Any) -> Any:
+            return real(strip(distribution_name))
 
         return named
 
@@ -224,10 +179,11 @@ def stand_in(name: str, make: Callable[[Mount], object]) -> None:
 
 table: Final[dict[str, Callable[[Mount], object]]] = {
     "builtins.__import__": lambda mount: mount.import_,
-    "builtins.compile": _compile,
-    "builtins.eval": lambda mount: _code(mount, "eval"),
-    "builtins.exec": lambda mount: _code(mount, "exec"),
+    "builtins.compile": compile_of,
+    "builtins.eval": lambda mount: code_of(mount, "eval"),
+    "builtins.exec": lambda mount: code_of(mount, "exec"),
     "importlib.machinery.SourceFileLoader": _source_file_loader,
+    **{f"importlib.metadata.{name}": _of_distribution(name) for name in _METADATA},
     "importlib.util.find_spec": _by_name("importlib.util.find_spec", "name", "package"),
     "importlib.util.spec_from_file_location": _spec_from_file_location,
     NAMED: _named,

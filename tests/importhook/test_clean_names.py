@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import io
 import pickle
 import subprocess
@@ -197,3 +198,19 @@ def test_clean_names_a_missing_module_name_raises_as_before(put: Put) -> None:
     with pytest.raises(AttributeError, match="'int' object has no attribute '__module__'"):
         old.f(1)
     assert old.f(len) == "builtins"
+
+
+def test_clean_names_installed_distributions_are_asked_for_by_package(put: Put) -> None:
+    source = """
+        import importlib.metadata
+        from importlib.metadata import distribution, metadata
+        version = importlib.metadata.version(__package__)
+        name = metadata(__name__)["Name"]
+        files = importlib.metadata.files(__package__)
+        again = distribution(distribution_name=__package__).version
+        """
+    put({"pytest/__init__.py": source})
+    old = importlib.import_module(f"{NAME}.pytest")
+    assert old.version == old.again == importlib.metadata.version("pytest")
+    assert old.name == "pytest"
+    assert old.files

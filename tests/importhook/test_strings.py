@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import importlib.util
 import inspect
@@ -10,19 +9,16 @@ import json
 import pickle
 import pkgutil
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import codevault_importhook as hook
 from codevault_importhook import stand_ins
-from tests.importhook.pictures import CASE, NAME, OLD, OTHER, ROOTS, SHARED, mounted
+from tests.importhook.pictures import CASE, NAME, OLD, OTHER, ROOTS, SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
 
     from tests.importhook.conftest import Put, RunCase
 
@@ -425,127 +421,6 @@ def test_strings_the_modules_view_is_the_real_one_elsewhere(put: Put) -> None:
     assert not [name for name in case.modules if name.startswith(mount.name)]
     case.modules["tool"] = case
     assert sys.modules.pop("tool") is case
-
-
-# -- who decides ----------------------------------------------------------------------------------
-
-CALLBACK = """
-    import importlib, metta.agent.x
-    def load(name): return importlib.import_module(name).VERSION
-    def call(function, *args): return function(*args)
-    """
-
-
-def test_strings_the_innermost_application_frame_decides(twin: str, old: RunCase) -> None:
-    case = old(CALLBACK)
-    assert case.load("metta.agent.x") == "old"
-    assert case.call(lambda: importlib.import_module("metta.agent.x").VERSION) == "new"
-    assert case.call(case.load, "metta.agent.x") == "old"
-
-
-def test_strings_an_application_that_is_installed_decides_too(
-    twin: str, old: RunCase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its files lie in `site-packages`, but its names are those of the snapshot."""
-    case = old(CALLBACK)
-    monkeypatch.setattr("codevault_importhook.dynamic.is_library_frame", lambda _: True)
-    host_x = importlib.import_module("metta.agent.star")
-    exec("import importlib\ndef load(name): return importlib.import_module(name)", vars(host_x))
-    assert case.call(host_x.load, "metta.agent.x").VERSION == "new"
-
-
-def test_strings_third_party_helpers_are_walked_past(twin: str, old: RunCase) -> None:
-    pydantic = pytest.importorskip("pydantic")
-    case = old("""
-        from pydantic import TypeAdapter, ImportString
-        def load(name): return TypeAdapter(ImportString).validate_python(name)
-        """)
-    adapter = pydantic.TypeAdapter(pydantic.ImportString)
-    assert case.load("metta.agent.x.VERSION") == "old"
-    assert adapter.validate_python("metta.agent.x.VERSION") == "new"
-    with hook.resolving(mounted()):
-        assert adapter.validate_python("metta.agent.x.VERSION") == "old"
-
-
-def test_strings_library_frames_are_walked_past(twin: str, old: RunCase) -> None:
-    case = old(CALLBACK)
-    found = case.call(importlib.import_module, "metta.agent.x")
-    assert found.VERSION == "old"
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(case.load, "metta.agent.x").result() == "old"
-
-
-def test_strings_resolving_decides_for_everyone(twin: str, old: RunCase) -> None:
-    case = old(CALLBACK)
-
-    def load() -> object:
-        return importlib.import_module("metta.agent.x").VERSION
-
-    assert load() == "new"
-    with hook.resolving(mounted()):
-        assert load() == "old"
-        with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(load).result() == "new"
-    with pytest.raises(ZeroDivisionError), hook.resolving(mounted()):
-        _ = 1 / 0
-    assert load() == "new"
-    assert case.load("metta.agent.x") == "old"
-
-
-def test_strings_resolving_is_kept_by_tasks_that_start_inside(twin: str, old: RunCase) -> None:
-    old(CALLBACK)
-
-    async def load() -> object:
-        return importlib.import_module("metta.agent.x").VERSION
-
-    async def both() -> tuple[object, object]:
-        outside = asyncio.create_task(load())
-        with hook.resolving(mounted()):
-            inside = asyncio.create_task(load())
-        return await outside, await inside
-
-    assert asyncio.run(both()) == ("new", "old")
-
-
-def test_strings_two_versions_each_get_their_own(put: Put) -> None:
-    def picture(version: int) -> dict[str, str]:
-        return {
-            "pkg/a.py": "import importlib\ndef f(): return importlib.import_module('pkg.b').V",
-            "pkg/b.py": f"V = {version}",
-        }
-
-    one = importlib.import_module(f"{put(picture(1)).name}.pkg.a")
-    two = importlib.import_module(f"{put(picture(2), name=OTHER).name}.pkg.a")
-    assert (one.f(), two.f()) == (1, 2)
-
-
-def test_strings_a_missing_name_is_never_the_hosts(twin: str, old: RunCase) -> None:
-    case = old("""
-        import importlib
-        names = []
-        for load in (importlib.import_module, __import__):
-            try: load('metta.extra')
-            except ModuleNotFoundError as error: names.append(error.name)
-            try: load('metta.agent.x.deeper')
-            except ModuleNotFoundError as error: names.append(error.name)
-        """)
-    assert case.names == ["metta.extra", "metta.agent.x.deeper"] * 2
-
-
-def test_strings_unloaded_code_does_not_get_the_hosts(twin: str, old: RunCase) -> None:
-    load = old(CALLBACK).load
-    hook.unload(mounted())
-    with pytest.raises(ModuleNotFoundError, match=f"{NAME} is not mounted"):
-        load("metta.agent.x")
-
-
-def test_strings_threads_of_the_host_are_not_followed(twin: str, old: RunCase) -> None:
-    old(CALLBACK)
-    found: list[ModuleType] = []
-    thread = threading.Thread(target=lambda: found.append(importlib.import_module("metta.agent.x")))
-    thread.start()
-    thread.join()
-    assert found[0].VERSION == "new"
 
 
 # -- loud rather than wrong ------------------------------------------------------------------------

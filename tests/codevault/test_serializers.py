@@ -1,4 +1,4 @@
-"""[strings] `torch.load` inside old code finds the old code's classes, with and without a twin."""
+"""[strings] [clean-names] Old code loads its own classes, and saves them under original names."""
 
 from __future__ import annotations
 
@@ -24,6 +24,21 @@ KEEPER = """
 
     def read_as(path, **options):
         return t.load(path, None, **options), get(path, "cpu", **options)
+
+    def write(policy, path):
+        torch.save(policy, path)
+        torch.save(policy, path, _use_new_zipfile_serialization=False)
+        torch.save(policy, path)
+
+    def sent(policy):
+        import cloudpickle, io
+        file = io.BytesIO()
+        cloudpickle.dump(policy, file)
+        return file.getvalue(), cloudpickle.dumps(policy)
+
+    def received(data):
+        import cloudpickle
+        return cloudpickle.loads(data)
 
     def read_declared(path):
         with torch.serialization.safe_globals([Walker]):
@@ -95,3 +110,38 @@ def test_strings_torch_load_of_weights_only_finds_declared_classes(keeper: Any) 
     with torch.serialization.safe_globals([set]):
         policy = keeper.keeper.read_declared(keeper.file)
     assert type(policy) is keeper.splint.load_symbol("walker.net:Walker")
+
+
+@twin
+def test_clean_names_torch_save_of_old_code(keeper: Any, tmp_path: Path) -> None:
+    path = tmp_path / "again.pt"
+    old = keeper.splint.load_symbol("walker.net:Walker")
+    keeper.keeper.write(old(), path)
+    unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    assert unsafe == ["walker.net.Walker"]
+    assert type(keeper.keeper.read(path, weights_only=False)) is old
+
+
+@twin
+def test_clean_names_an_applications_torch_save_with_the_splints_pickle(
+    keeper: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "again.pt"
+    splint = keeper.splint
+    old = splint.load_symbol("walker.net:Walker")
+    torch.save(old(), path, pickle_module=splint.pickle)
+    assert torch.serialization.get_unsafe_globals_in_checkpoint(path) == ["walker.net.Walker"]
+    policy = torch.load(path, weights_only=False, pickle_module=splint.pickle)
+    assert type(policy) is old
+    assert type(splint.pickle.loads(splint.pickle.dumps(old))) is type
+    assert splint.pickle.loads(splint.pickle.dumps(old)) is old
+
+
+@twin
+def test_clean_names_cloudpickle_of_old_code(keeper: Any) -> None:
+    pytest.importorskip("cloudpickle")
+    old = keeper.splint.load_symbol("walker.net:Walker")
+    for data in keeper.keeper.sent([old(), old]):
+        assert keeper.splint.name.encode() not in data
+        policy, cls = keeper.keeper.received(data)
+        assert type(policy) is cls is old

@@ -1,0 +1,94 @@
+"""`torch.load`, `torch.save` and cloudpickle as old code calls them: its classes, original names.
+
+The rest of a process, and old code that hands over a `pickle_module` of its own, is not touched.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import codevault_importhook as hook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from codevault_importhook import Mount
+
+
+def stand_in() -> None:
+    """Registers the stand-ins; they take effect in code that is mounted from then on."""
+    hook.stand_in("torch.load", _load)
+    hook.stand_in("torch.save", _save)
+    hook.stand_in("cloudpickle.load", lambda mount: mount.pickle.load)
+    hook.stand_in("cloudpickle.loads", lambda mount: mount.pickle.loads)
+    hook.stand_in("cloudpickle.dump", _cloud_dump)
+    hook.stand_in("cloudpickle.dumps", _cloud_dumps)
+
+
+def _cloud_dumps(mount: Mount) -> Callable[..., bytes]:
+    import cloudpickle
+
+    @functools.wraps(cloudpickle.dumps)
+    def dumps(*args: Any, **options: Any) -> bytes:
+        return hook.with_original_names(cloudpickle.dumps(*args, **options), mount.name)
+
+    return dumps
+
+
+def _cloud_dump(mount: Mount) -> Callable[..., None]:
+    import cloudpickle
+
+    dumps = _cloud_dumps(mount)
+
+    @functools.wraps(cloudpickle.dump)
+    def dump(obj: Any, file: Any, *args: Any, **options: Any) -> None:
+        file.write(dumps(obj, *args, **options))
+
+    return dump
+
+
+def _save(mount: Mount) -> Callable[..., None]:
+    """The `torch.save` of one splint."""
+    import torch
+
+    real = torch.save
+
+    @functools.wraps(real)
+    def save(*args: Any, **options: Any) -> None:
+        if len(args) < 3:
+            options.setdefault("pickle_module", mount.pickle)
+        real(*args, **options)
+
+    return save
+
+
+def _load(mount: Mount) -> Callable[..., Any]:
+    """The `torch.load` of one splint."""
+    import torch
+
+    real = torch.load
+
+    @functools.wraps(real)
+    def load(*args: Any, **options: Any) -> Any:
+        if len(args) < 3 and options.get("pickle_module") is None:
+            if options.get("weights_only") is False:
+                return real(*args[:2], **{**options, "pickle_module": mount.pickle})
+            with torch.serialization.safe_globals(_by_original_name(mount)):
+                return real(*args, **options)
+        return real(*args, **options)
+
+    return load
+
+
+def _by_original_name(mount: Mount) -> list[Any]:
+    """The splint's classes that the old code has declared safe, under the names in old files."""
+    from torch.serialization import get_safe_globals
+
+    start = f"{mount.name}."
+    classes = [entry[0] if isinstance(entry, tuple) else entry for entry in get_safe_globals()]
+    return [
+        (cls, f"{hook.strip(cls.__module__)}.{cls.__qualname__}")
+        for cls in classes
+        if getattr(cls, "__module__", "").startswith(start)
+    ]

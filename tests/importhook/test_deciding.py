@@ -1,0 +1,266 @@
+"""[strings] Who asks decides: old code gets the old module, the application its own."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import codevault_importhook as hook
+from tests.importhook.pictures import NAME, OTHER, mounted
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from tests.importhook.conftest import Put, RunCase
+
+# -- who decides ----------------------------------------------------------------------------------
+
+CALLBACK = """
+    import importlib, metta.agent.x
+    def load(name): return importlib.import_module(name).VERSION
+    def call(function, *args): return function(*args)
+    """
+
+
+def test_strings_the_innermost_application_frame_decides(twin: str, old: RunCase) -> None:
+    case = old(CALLBACK)
+    assert case.load("metta.agent.x") == "old"
+    assert case.call(lambda: importlib.import_module("metta.agent.x").VERSION) == "new"
+    assert case.call(case.load, "metta.agent.x") == "old"
+
+
+def test_strings_an_application_that_is_installed_decides_too(
+    twin: str, old: RunCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files lie in `site-packages`, but its names are those of the snapshot."""
+    case = old(CALLBACK)
+    monkeypatch.setattr("codevault_importhook.dynamic.is_library_frame", lambda _: True)
+    host_x = importlib.import_module("metta.agent.star")
+    exec("import importlib\ndef load(name): return importlib.import_module(name)", vars(host_x))
+    assert case.call(host_x.load, "metta.agent.x").VERSION == "new"
+
+
+def test_strings_third_party_helpers_are_walked_past(twin: str, old: RunCase) -> None:
+    pydantic = pytest.importorskip("pydantic")
+    case = old("""
+        from pydantic import TypeAdapter, ImportString
+        def load(name): return TypeAdapter(ImportString).validate_python(name)
+        """)
+    adapter = pydantic.TypeAdapter(pydantic.ImportString)
+    assert case.load("metta.agent.x.VERSION") == "old"
+    assert adapter.validate_python("metta.agent.x.VERSION") == "new"
+    with hook.resolving(mounted()):
+        assert adapter.validate_python("metta.agent.x.VERSION") == "old"
+
+
+def test_strings_library_frames_are_walked_past(twin: str, old: RunCase) -> None:
+    case = old(CALLBACK)
+    found = case.call(importlib.import_module, "metta.agent.x")
+    assert found.VERSION == "old"
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(case.load, "metta.agent.x").result() == "old"
+
+
+def test_strings_resolving_decides_for_everyone(twin: str, old: RunCase) -> None:
+    case = old(CALLBACK)
+
+    def load() -> object:
+        return importlib.import_module("metta.agent.x").VERSION
+
+    assert load() == "new"
+    with hook.resolving(mounted()):
+        assert load() == "old"
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(load).result() == "new"
+    with pytest.raises(ZeroDivisionError), hook.resolving(mounted()):
+        _ = 1 / 0
+    assert load() == "new"
+    assert case.load("metta.agent.x") == "old"
+
+
+def test_strings_resolving_is_kept_by_tasks_that_start_inside(twin: str, old: RunCase) -> None:
+    old(CALLBACK)
+
+    async def load() -> object:
+        return importlib.import_module("metta.agent.x").VERSION
+
+    async def both() -> tuple[object, object]:
+        outside = asyncio.create_task(load())
+        with hook.resolving(mounted()):
+            inside = asyncio.create_task(load())
+        return await outside, await inside
+
+    assert asyncio.run(both()) == ("new", "old")
+
+
+def test_strings_two_versions_each_get_their_own(put: Put) -> None:
+    def picture(version: int) -> dict[str, str]:
+        return {
+            "pkg/a.py": "import importlib\ndef f(): return importlib.import_module('pkg.b').V",
+            "pkg/b.py": f"V = {version}",
+        }
+
+    one = importlib.import_module(f"{put(picture(1)).name}.pkg.a")
+    two = importlib.import_module(f"{put(picture(2), name=OTHER).name}.pkg.a")
+    assert (one.f(), two.f()) == (1, 2)
+
+
+def test_strings_a_missing_name_is_never_the_hosts(twin: str, old: RunCase) -> None:
+    case = old("""
+        import importlib
+        names = []
+        for load in (importlib.import_module, __import__):
+            try: load('metta.extra')
+            except ModuleNotFoundError as error: names.append(error.name)
+            try: load('metta.agent.x.deeper')
+            except ModuleNotFoundError as error: names.append(error.name)
+        """)
+    assert case.names == ["metta.extra", "metta.agent.x.deeper"] * 2
+
+
+def test_strings_unloaded_code_does_not_get_the_hosts(twin: str, old: RunCase) -> None:
+    load = old(CALLBACK).load
+    hook.unload(mounted())
+    with pytest.raises(ModuleNotFoundError, match=f"{NAME} is not mounted"):
+        load("metta.agent.x")
+
+
+def test_strings_threads_of_the_host_are_not_followed(twin: str, old: RunCase) -> None:
+    old(CALLBACK)
+    found: list[ModuleType] = []
+    thread = threading.Thread(target=lambda: found.append(importlib.import_module("metta.agent.x")))
+    thread.start()
+    thread.join()
+    assert found[0].VERSION == "new"
+
+
+# -- helpers that import on behalf of their caller ------------------------------------------------
+
+SHARED_HELPER = """
+    import importlib
+    def load_symbol(path):
+        module, _, name = path.rpartition(".")
+        return getattr(importlib.import_module(module), name)
+    async def load_later(path):
+        import asyncio
+        await asyncio.sleep(0)
+        return load_symbol(path)
+    """
+CALLER = """
+    from pkg.helper import load_symbol, load_later
+    def by_helper(path): return load_symbol(path)
+    def by_hydra_get(path):
+        from hydra.utils import get_class
+        return get_class(path)
+    def by_hydra(path):
+        from hydra.utils import instantiate
+        return type(instantiate({"_target_": path}))
+    def by_nested_hydra(path):
+        from hydra.utils import instantiate
+        return type(instantiate({"_target_": "builtins.dict", "a": {"_target_": path}})["a"])
+    def by_omegaconf(path):
+        from hydra.utils import instantiate
+        from omegaconf import OmegaConf
+        return type(instantiate(OmegaConf.create({"_target_": path})))
+    def by_pydantic(path):
+        from pydantic import ImportString, TypeAdapter
+        return TypeAdapter(ImportString).validate_python(path)
+    def by_pydoc(path):
+        import pydoc
+        return pydoc.locate(path)
+    def by_pkgutil(path):
+        import pkgutil
+        return pkgutil.resolve_name(path)
+    """
+WAYS = re.findall(r"def (by_\w+)", CALLER)
+NEEDS = {"hydra": "hydra", "omegaconf": "hydra", "pydantic": "pydantic"}
+
+
+@pytest.fixture(params=["twin-imported", "twin-importable"])
+def callers(request: pytest.FixtureRequest, put: Put, host: Any) -> tuple[Any, Any]:
+    """The same calling code in a snapshot and in the application, with a shared helper."""
+    host(
+        {
+            "pkg/__init__.py": "",
+            "pkg/helper.py": SHARED_HELPER,
+            "pkg/caller.py": CALLER,
+            "pkg/net.py": "class Net: version = 'new'",
+        }
+    )
+    if request.param == "twin-imported":
+        importlib.import_module("pkg.net")
+    mount = put(
+        {
+            "pkg/__init__.py": "",
+            "pkg/helper.py": "1/0",
+            "pkg/caller.py": CALLER,
+            "pkg/net.py": "class Net: version = 'old'",
+        },
+        shared=["pkg.helper"],
+    )
+    old = importlib.import_module(f"{mount.name}.pkg.caller")
+    return old, importlib.import_module("pkg.caller")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_strings_a_helper_resolves_for_its_caller(way: str, callers: tuple[Any, Any]) -> None:
+    for name, needed in NEEDS.items():
+        if name in way:
+            pytest.importorskip(needed)
+    old, new = (getattr(caller, way) for caller in callers)
+    for _ in range(2):
+        assert old("pkg.net.Net").version == "old"
+        assert new("pkg.net.Net").version == "new"
+
+
+def test_strings_threads_in_turn(callers: tuple[Any, Any]) -> None:
+    def run(number: int) -> list[str]:
+        sides = callers[number % 2 :] + callers[: number % 2]
+        return [s.by_helper("pkg.net.Net").version for _ in range(50) for s in sides]
+
+    with ThreadPoolExecutor(4) as pool:
+        for number, found in enumerate(pool.map(run, range(8))):
+            assert found == (["old", "new"] if number % 2 == 0 else ["new", "old"]) * 50
+
+
+def test_strings_tasks_in_turn(callers: tuple[Any, Any]) -> None:
+    """The helper sleeps in its coroutine, so the tasks alternate; who awaits it decides."""
+
+    async def run(caller: Any) -> str:
+        version: str = (await caller.awaited("pkg.net.Net")).version
+        return version
+
+    async def all_of_them() -> list[str]:
+        return list(await asyncio.gather(*(run(callers[n % 2]) for n in range(100))))
+
+    source = "async def awaited(path): return await load_later(path)"
+    for caller in callers:
+        exec(source, vars(caller))
+    assert asyncio.run(all_of_them()) == ["old", "new"] * 50
+
+
+def test_strings_resolving_holds_for_a_task_and_not_for_its_neighbour(
+    callers: tuple[Any, Any],
+) -> None:
+    helper = importlib.import_module("pkg.helper")
+    mount = next(iter(hook.registry.mounts()))
+
+    async def inside() -> str:
+        with hook.resolving(mount):
+            version: str = (await helper.load_later("pkg.net.Net")).version
+            return version
+
+    async def outside() -> str:
+        version: str = (await helper.load_later("pkg.net.Net")).version
+        return version
+
+    async def both() -> list[str]:
+        return list(await asyncio.gather(*((inside, outside)[n % 2]() for n in range(20))))
+
+    assert asyncio.run(both()) == ["old", "new"] * 10
