@@ -5,13 +5,14 @@ The rest of a process, and old code that hands over a `pickle_module` of its own
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
 import codevault_importhook as hook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from codevault_importhook import Mount
 
@@ -74,21 +75,41 @@ def _load(mount: Mount) -> Callable[..., Any]:
         if len(args) < 3 and options.get("pickle_module") is None:
             if options.get("weights_only") is False:
                 return real(*args[:2], **{**options, "pickle_module": mount.pickle})
-            with torch.serialization.safe_globals(_by_original_name(mount)):
+            with _declared(mount):
                 return real(*args, **options)
         return real(*args, **options)
 
     return load
 
 
-def _by_original_name(mount: Mount) -> list[Any]:
-    """The splint's classes that the old code has declared safe, under the names in old files."""
-    from torch.serialization import get_safe_globals
+@contextlib.contextmanager
+def _declared(mount: Mount) -> Iterator[None]:
+    """The splint's classes that the old code has declared safe, under the names in old files.
 
+    What others have declared under one of these names is taken out meanwhile.
+    """
+    from torch import _weights_only_unpickler as unpickler
+    from torch.serialization import get_safe_globals, safe_globals
+
+    entries = [_declaration(entry) for entry in get_safe_globals()]
     start = f"{mount.name}."
-    classes = [entry[0] if isinstance(entry, tuple) else entry for entry in get_safe_globals()]
-    return [
-        (cls, f"{hook.strip(cls.__module__)}.{cls.__qualname__}")
-        for cls in classes
-        if getattr(cls, "__module__", "").startswith(start)
-    ]
+    classes = [thing for _, thing, _ in entries if _module(thing).startswith(start)]
+    own = {f"{hook.strip(_module(cls))}.{cls.__qualname__}": cls for cls in classes}
+    others = [entry for entry, thing, name in entries if own.get(name, thing) is not thing]
+    unpickler._remove_safe_globals(others)  # noqa: SLF001
+    try:
+        with safe_globals([(cls, name) for name, cls in own.items()]):
+            yield
+    finally:
+        unpickler._add_safe_globals(others)  # noqa: SLF001
+
+
+def _declaration(entry: Any) -> tuple[Any, Any, str]:
+    """An entry, what it declares safe, and the name in files for which it does."""
+    if isinstance(entry, tuple):
+        return entry, *entry
+    return entry, entry, f"{_module(entry)}.{getattr(entry, '__qualname__', '')}"
+
+
+def _module(thing: Any) -> str:
+    return str(getattr(thing, "__module__", ""))

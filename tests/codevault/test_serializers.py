@@ -113,6 +113,22 @@ def test_strings_torch_load_of_weights_only_finds_declared_classes(keeper: Any) 
 
 
 @twin
+def test_strings_torch_load_of_weights_only_takes_what_the_old_code_declared(keeper: Any) -> None:
+    """Whatever the application has declared under the same name."""
+    from torch import serialization
+
+    others: list[Any] = [(type(f"Twin{n}", (), {}), "walker.net.Walker") for n in range(20)]
+    declared = keeper.splint.load_symbol("walker.net:Walker")
+    serialization.add_safe_globals(others)
+    before = set(serialization.get_safe_globals())
+    try:
+        assert type(keeper.keeper.read_declared(keeper.file)) is declared
+        assert set(serialization.get_safe_globals()) == before
+    finally:
+        serialization.clear_safe_globals()
+
+
+@twin
 def test_clean_names_torch_save_of_old_code(keeper: Any, tmp_path: Path) -> None:
     path = tmp_path / "again.pt"
     old = keeper.splint.load_symbol("walker.net:Walker")
