@@ -130,6 +130,7 @@ class Splint:
         """
         _mounted.pop(self.name, None)
         audits.forget(self.name)
+        registries.leave(self.name)
         return hook.unload(self._mount)
 
     def _locate(self, path: str) -> tuple[ModuleType, list[str]]:

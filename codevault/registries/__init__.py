@@ -6,14 +6,15 @@ registered first stays; different code is refused, naming both. What concerns no
 untouched, and so does what a library registers for itself.
 
     install()          guards the registries of the libraries that are loaded, and of others later
+    leave(splint)      notes that a splint was unloaded
     RegistrationError  the refusal
 
-Read in this order: conflict, registrant, pair, codeform, modulecode, reach, anatomy, sameness,
-ledger, guard, table; then the libraries: operators, opdefs, pytrees, environments, configs,
-reducers.
+Read in this order: registrant, ledger, guard, table; what is equal: codeform, modulecode, reach,
+sameness; then the libraries: operators, customops, byclass, byname.
 """
 
 from codevault.errors import RegistrationError
 from codevault.registries.guard import install
+from codevault.registries.ledger import leave
 
-__all__ = ["RegistrationError", "install"]
+__all__ = ["RegistrationError", "install", "leave"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import threading
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,9 @@ def install() -> None:
 
 
 _installed: list[Library] = []
+_lock = threading.RLock()
+"""Held from the look into a registry until its change. Libraries that register for themselves, as
+modules do that a registry imports meanwhile, never take it."""
 _Replaced = dict[str, list[tuple[object, object]]]
 """By name, the functions that were replaced, each with its guarded form."""
 
@@ -115,13 +119,15 @@ def guard(real: Callable[..., Any], rule: Rule, within: tuple[str, ...]) -> Call
         who = registering(frame, within, values) if claims else None
         if who is None:
             return perform()
-        there = [ledger.is_there(claim, who) for claim in claims]
-        if all(there):
-            return claims[0].accepted
-        result = perform()
-        for claim in claims:
-            ledger.record(claim, who)
-        return result
+        with _lock:
+            claims = _claims(rule, args, options)  # as it is by now
+            there = [ledger.is_there(claim, who) for claim in claims]
+            if all(there):
+                return claims[0].accepted
+            result = perform()
+            for claim in claims:
+                ledger.record(claim, who)
+            return result
 
     @functools.wraps(real)
     def register(*args: Any, **options: Any) -> Any:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from codevault.registries.conflict import refusal
-from codevault.registries.registrant import behind
+import codevault_importhook as hook
+from codevault.errors import RegistrationError
+from codevault.registries.registrant import Registrant, behind
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
-    from codevault.registries.registrant import Registrant
-
 Key = tuple["Hashable", ...]
 Parts = dict[str, Any]
 """What is registered: the name of each part to the function or value."""
+
+
+class Unreadable:
+    """Stands for registered code that its registry does not give out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +86,39 @@ def is_there(claim: Claim, who: Registrant) -> bool:
     """
     if claim.existing is None:
         return False
-    holders = registrants(claim.key) or ((claim.holder,) if claim.holder else ())
-    if not holders and claim.under is not None:
-        holders = registrants(claim.under)
-    holders = holders or (behind(claim.existing.values()),)
+    holders = _holders(claim, claim.existing)
     others = [holder for holder in holders if holder.splint != who.splint]
-    if not others:
+    if not others and not any(holder.is_unloaded for holder in holders):
         return False
     from codevault.registries.sameness import difference  # only where two meet
 
     where = difference(claim.existing, claim.parts)
+    if where is not None and not others:
+        return False  # what its last mount left behind, and has changed
     if where is not None:
-        raise refusal(claim.registry, claim.name, others[0], who, where)
+        raise _refusal(claim, others[0], who, where)
     entry = _entries.setdefault(claim.key, _Entry(list(holders), _weak_parts(claim.existing)))
     if who not in entry.registrants:
         entry.registrants.append(who)
     if isinstance(entry.keep, weakref.ref):
         entry.keep = entry.keep()  # two depend on it now
     return True
+
+
+def leave(splint: str) -> None:
+    """Notes that a splint was unloaded: what it registered stays behind."""
+    for entry in list(_entries.values()):
+        entry.registrants = [
+            replace(who, is_unloaded=True) if who.splint == splint else who
+            for who in entry.registrants
+        ]
+
+
+def _holders(claim: Claim, existing: Parts) -> tuple[Registrant, ...]:
+    holders = registrants(claim.key) or ((claim.holder,) if claim.holder else ())
+    if not holders and claim.under is not None:
+        holders = registrants(claim.under)
+    return holders or (behind(existing.values()),)
 
 
 def record(claim: Claim, who: Registrant) -> None:
@@ -131,3 +150,34 @@ def _read(part: Any) -> Any:
         return part
     value = part()
     return _GONE if value is None else value
+
+
+def _refusal(claim: Claim, first: Registrant, second: Registrant, where: str) -> RegistrationError:
+    """The error that names both: who holds the place, and who is refused."""
+    return RegistrationError(
+        f"{claim.registry} {claim.name!r} is registered by {first}, "
+        f"and {second} registers other code for it",
+        f"a process has one {claim.registry} of a name, so one version would run the other's code; "
+        f"they differ: {where}",
+        _hint(first, second),
+    )
+
+
+def _hint(first: Registrant, second: Registrant) -> str:
+    old = first if second.splint is None else second
+    module = hook.strip(old.module)
+    if None in (first.splint, second.splint) and module in sys.modules:
+        return (
+            f'codevault.load_code(repo, commit, shared=["{module}"])'
+            "  # both then use the application's"
+        )
+    if first.library:
+        file = f"{module.replace('.', '/')}.py"
+        return (
+            f'codevault.load_code(repo, commit, overlay={{"{file}": "..."}})'
+            "  # the old code without the registration"
+        )
+    return (
+        'multiprocessing.get_context("spawn").Process(target=...).start()'
+        "  # load one of the two there, in a process of its own"
+    )

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from codevault.registries import ledger
 from codevault.registries.guard import Rule
-from codevault.registries.ledger import Claim
-from codevault.registries.pair import Unreadable
+from codevault.registries.ledger import Claim, Unreadable
 from codevault.registries.registrant import Registrant, at, registering
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ def rules(module: Any) -> dict[str, Rule]:
         "Library.fallback": Rule(_fallback),
         "Library._register_fake": Rule(_register_fake, levels="_stacklevel"),
         "Library._register_torch_dispatch_rule": Rule(_register_torch_dispatch),
+        "Library._register_effectful_op": Rule(_register_effect),
         "register_autograd": Rule(_register_autograd),
         "register_autocast": Rule(_register_autocast),
         "register_vmap": Rule(_register_vmap, slot=1),
@@ -148,6 +148,22 @@ def _register_torch_dispatch(
     )
 
 
+def _register_effect(self: Any, op_name: Any, effect: Any) -> Iterator[Claim]:
+    from torch._library import simple_registry
+
+    operator = _operator(self, op_name)
+    entry = simple_registry.singleton.get(operator)
+    known = None if entry is None else entry.effect.effect
+    yield Claim(
+        _WORD,
+        f"{operator} for effects",
+        ("effect", operator),
+        {"effect": str(effect)},
+        None if known is None else {"effect": str(known)},
+        under=("define", operator),
+    )
+
+
 def _register_autograd(
     op: Any, backward: Any, /, *, setup_context: Any = None, lib: Any = None
 ) -> Iterator[Claim]:
@@ -195,8 +211,8 @@ def _guard_namespaces() -> None:
         try:
             made = real(kind, name, *rest)
         except RuntimeError:
-            holders = [r.splint for r in ledger.registrants(key)] or [None]
-            if who is None or all(splint == who.splint for splint in holders):
+            holders = ledger.registrants(key) or (Registrant(None),)
+            if who is None or all(h.splint == who.splint and not h.is_unloaded for h in holders):
                 raise
             return real("FRAGMENT", name, *rest)
         if who is not None:

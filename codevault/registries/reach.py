@@ -1,29 +1,56 @@
-"""What two functions must have equal: their code, and what it reaches by names and imports."""
+"""Pairs of things that must be equal: those that two functions reach by names and imports."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import codevault_importhook as hook
 from codevault.registries import modulecode
 from codevault.registries.codeform import uses
-from codevault.registries.pair import Pair, unequal
 
 if TYPE_CHECKING:
-    from types import CodeType, FunctionType
+    from types import CodeType
 
     from codevault.registries.codeform import Uses
     from codevault.registries.modulecode import Source
-    from codevault.registries.pair import Steps
+
+
+class Pair(NamedTuple):
+    """One thing of the first registrant's, and what the second has in its place.
+
+    Attributes:
+        first: The first's.
+        second: The second's.
+        where: How it is reached, in words.
+        attributes: Of modules and functions, the attributes that are used.
+    """
+
+    first: Any
+    second: Any
+    where: str
+    attributes: frozenset[str] = frozenset()
+
+
+Steps = Iterator[Pair | str]
+"""What must be equal besides, or a difference in words, which ends the comparison."""
+
+
+def unequal(first: Any, second: Any, where: str) -> str:
+    """The difference of two plain values, in words."""
+    texts = [text if len(text) <= 60 else text[:57] + "..." for text in map(repr, (first, second))]
+    return f"{where} is {texts[0]} in one and {texts[1]} in the other"
+
 
 Space = dict[str, Any]
 """The globals of a module."""
 
 
-def functions(a: FunctionType, b: FunctionType, where: str) -> Steps:
-    """Equal code, defaults and closures, and equal things under the names it uses."""
+def functions(pair: Pair) -> Steps:
+    """Equal code, defaults, closures and used attributes, and equal things under its names."""
+    a, b, where, used = pair
     if not _same(a.__code__, a.__globals__, b.__code__, b.__globals__):
         yield f"the code of {where} ({a.__qualname__}) differs"
     yield Pair(a.__defaults__, b.__defaults__, f"{where}'s defaults")
@@ -31,6 +58,8 @@ def functions(a: FunctionType, b: FunctionType, where: str) -> Steps:
     cells = zip(a.__code__.co_freevars, a.__closure__ or (), b.__closure__ or (), strict=False)
     for name, one, other in cells:
         yield Pair(_content(one), _content(other), f"{where}'s {name}")
+    for name in sorted(used & (vars(a).keys() | vars(b).keys())):
+        yield Pair(vars(a).get(name), vars(b).get(name), f"{where}.{name}")
     yield from _names(a.__code__, a.__globals__, b.__code__, b.__globals__, where)
 
 

@@ -28,12 +28,14 @@ class Registrant:
         module: The registering module's name in `sys.modules`; may be empty.
         place: `file:line`; may be empty.
         library: Whether it is a library of the application rather than the application.
+        is_unloaded: Whether the snapshot was unloaded since.
     """
 
     splint: str | None
     module: str = ""
     place: str = ""
     library: bool = False
+    is_unloaded: bool = False
 
     def __str__(self) -> str:
         if self.splint is None and not self.module:

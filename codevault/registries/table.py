@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from codevault.registries import configs, environments, opdefs, operators, pytrees, reducers
+from codevault.registries import byclass, byname, customops, operators
 from codevault.registries.guard import Library
 
 LIBRARIES: Final = (
-    Library("copyreg", ("copyreg",), reducers.rules),
-    Library("torch._library.custom_ops", operators.WITHIN, opdefs.rules),
+    Library("copyreg", ("copyreg",), byclass.copyreg_rules),
+    Library("torch._library.custom_ops", operators.WITHIN, customops.rules),
     Library("torch.library", operators.WITHIN, operators.rules),
-    Library("torch.utils._pytree", pytrees.WITHIN, pytrees.torch_rules),
-    Library("optree.registry", pytrees.WITHIN, pytrees.optree_rules),
-    Library("gymnasium.envs.registration", ("gymnasium.envs.registration",), environments.rules),
-    Library("omegaconf.omegaconf", ("omegaconf.omegaconf",), configs.resolver_rules),
-    Library("hydra.core.config_store", ("hydra.core.config_store",), configs.store_rules),
+    Library("torch.serialization", ("torch.serialization",), byname.safe_global_rules),
+    Library("torch.utils._pytree", byclass.TREES, byclass.torch_rules),
+    Library("optree.registry", byclass.TREES, byclass.optree_rules),
+    Library(
+        "gymnasium.envs.registration", ("gymnasium.envs.registration",), byname.environment_rules
+    ),
+    Library("omegaconf.omegaconf", ("omegaconf.omegaconf",), byname.resolver_rules),
+    Library("hydra.core.config_store", ("hydra.core.config_store",), byname.store_rules),
 )
 """Order does not matter: each is guarded when it is loaded."""

@@ -6,6 +6,7 @@ import importlib
 import itertools
 import sys
 import textwrap
+import threading
 import types
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ import codevault
 from codevault import registries
 from codevault.errors import CodevaultError
 from codevault.registries import RegistrationError
+from codevault.registries.guard import Rule, guard
+from codevault.registries.ledger import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -376,6 +379,16 @@ def test_registries_three_parties_share_one_registration(world: World) -> None:
     assert first.use() == host.use() == third.use() == 1.0
 
 
+def test_registries_a_version_that_was_unloaded_may_come_again(world: World) -> None:
+    top = world.write("v1", 1.0)
+    for _ in range(3):
+        splint = codevault.load_code(top)
+        assert splint.import_module(f"code_{world.name}").use() == 1.0
+        splint.unload()
+    assert world.version("v2", 1.0, EXTRA).use() == 1.0
+    assert codevault.load_code(top).import_module(f"code_{world.name}").use() == 1.0
+
+
 OWN_CLASSES = """
     import copy, copyreg
     from torch.utils import _pytree
@@ -401,6 +414,35 @@ def test_registries_own_classes_are_each_versions_own(tmp_path: Path) -> None:
     world = World(tmp_path, OWN_CLASSES)
     modules = [world.version("v1", 1.0), world.version("v2", 2.0), world.host(3.0)]
     assert [module.use() for module in modules] == [1.0, 2.0, 3.0]
+
+
+SAFE_GLOBAL = """
+    import torch
+
+    class Point:
+        factor = FACTOR
+
+    torch.serialization.add_safe_globals([(Point, "NAME.Point"), Point])
+"""
+EFFECT = """
+    import torch
+    from torch._library.effects import EffectType
+
+    torch.library.define("NAME::scale", "(Tensor x) -> Tensor")
+    effect = EffectType.ORDERED if FACTOR == 1 else None
+    torch.library._register_effectful_op("NAME::scale", effect)
+"""
+
+
+@pytest.mark.parametrize("case", [SAFE_GLOBAL, EFFECT], ids=["safe global", "effect"])
+def test_registries_of_torch_without_functions(tmp_path: Path, case: str) -> None:
+    world = World(tmp_path, case)
+    world.version("v1", 1.0)
+    world.version("v2", 1.0, EXTRA)
+    with refused(world.name, "_splint_.*", "_splint_.*"):
+        world.version("v3", 2.0)
+    with refused(world.name, "_splint_.*", "the application"):
+        world.host(2.0)
 
 
 AGAIN = """
@@ -448,3 +490,38 @@ def test_registries_error_is_a_codevault_error_with_a_reference(tmp_path: Path) 
     assert error.reference == "registration-conflict"
     assert str(tmp_path) not in error.hint
     assert error.what.count(f"code_{world.name}.py:") == 2
+
+
+def test_registries_one_of_two_threads_is_first() -> None:
+    """The second thread's version arrives while the first one's is being registered."""
+    held: dict[str, Any] = {}
+    inside, go = threading.Semaphore(0), threading.Event()
+
+    def real(name: str, function: Any) -> None:
+        inside.release()
+        go.wait(10)
+        held[name] = function
+
+    def read(name: str, function: Any) -> Iterator[Claim]:
+        existing = {"function": held[name]} if name in held else None
+        yield Claim("thing", name, ("threads", name), {"function": function}, existing)
+
+    register = guard(real, Rule(read), ())
+    errors: list[RegistrationError] = []
+
+    def version(number: int) -> None:
+        space = {"__name__": f"_splint_{number:012x}_{number:012x}.ops", "register": register}
+        try:
+            exec(f"register('scale', lambda: {number})", space)
+        except RegistrationError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=version, args=(number,)) for number in (1, 2)]
+    for thread in threads:
+        thread.start()
+        inside.acquire(timeout=0.3)
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert len(errors) == 1
+    assert held["scale"]() == 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codevault.registries.pair import Unreadable
+from codevault.registries.ledger import Unreadable
 from codevault.registries.sameness import difference
 from tests.codevault.test_registries import World
 
@@ -198,3 +198,69 @@ def test_registries_objects_with_cycles_and_depth_end() -> None:
     assert "1 in one and 2 in the other" in str(difference({"f": chain(1)}, {"f": chain(2)}))
     wide = [[[x] for x in range(30_000)] for _ in "ab"]
     assert "too large" in str(difference({"f": wide[0]}, {"f": wide[1]}))
+
+
+KINDS = """
+    import collections, typing
+    import pydantic
+
+    T = typing.TypeVar("T")
+
+    class Bag(list):
+        pass
+
+    class Count(int):
+        pass
+
+    class Base(typing.Generic[T]):
+        pass
+
+    class Model(pydantic.BaseModel):
+        limit: int = 1
+
+    def one():
+        return 1
+
+    def two():
+        return 2
+
+    def made(cls, value):
+        thing = cls(value)
+        thing.extra = "extra"
+        return thing
+
+    one.weight = "weight"
+    FILLED = collections.defaultdict(lambda: "filled")
+    QUEUE = collections.deque([1], maxlen=3)
+    ORDERED = {"a": 1, "b": 2}
+    BAG, COUNT = made(Bag, "x"), made(Count, 1)
+    KEYS = {one: 1, two: 2}
+
+    def used():
+        return Base, Model, one.weight, FILLED, QUEUE, ORDERED, BAG, COUNT, KEYS, used.own
+
+    used.own = "own"
+"""
+
+
+@pytest.mark.parametrize("host", [False, True])
+def test_registries_same_objects_of_many_kinds(tmp_path: Path, host: bool) -> None:
+    assert two(tmp_path, text=KINDS, host=host) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ('one.weight = "weight"', 'one.weight = "other"'),
+        ('lambda: "filled"', 'lambda: "other"'),
+        ("maxlen=3", "maxlen=4"),
+        ('"a": 1, "b": 2', '"b": 2, "a": 1'),
+        ('thing.extra = "extra"', 'thing.extra = "other"'),
+        ("limit: int = 1", "limit: int = 2"),
+        ('used.own = "own"', 'used.own = "other"'),
+    ],
+)
+def test_registries_differs_in_what_objects_hold_besides(
+    tmp_path: Path, change: tuple[str, str]
+) -> None:
+    assert two(tmp_path, change, text=KINDS) is not None

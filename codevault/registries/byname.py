@@ -1,4 +1,4 @@
-"""What configurations are made with: OmegaConf's resolvers, and hydra's ConfigStore."""
+"""Registries keyed by names: gymnasium, OmegaConf, hydra's ConfigStore, torch's safe globals."""
 
 from __future__ import annotations
 
@@ -71,3 +71,51 @@ def _content(omegaconf: Any, node: Any) -> dict[str, Any]:
     """A configuration as its class and its values."""
     values: Callable[..., Any] = omegaconf.to_container
     return {"class": omegaconf.get_type(node), "values": values(node, resolve=False)}
+
+
+def environment_rules(module: Any) -> dict[str, Rule]:
+    """The function of `gymnasium.envs.registration`, whose signature grows with its versions."""
+    bind = inspect.signature(module.register).bind
+
+    def register(*args: Any, **options: Any) -> Iterator[Claim]:
+        bound = bind(*args, **options)
+        bound.apply_defaults()
+        given = dict(bound.arguments)
+        space, name, version = module.parse_env_id(given.pop("id"))
+        if module.current_namespace is not None:
+            space = module.current_namespace
+        full = module.get_env_id(space, name, version)
+        known = module.registry.get(full)
+        parts = {k: v for k, v in given.items() if known is None or hasattr(known, k)}
+        if "kwargs" in parts:
+            parts["kwargs"] = _flat(parts["kwargs"])
+        yield Claim(
+            "environment id",
+            full,
+            ("gymnasium", full),
+            parts,
+            None if known is None else {k: getattr(known, k) for k in parts},
+        )
+
+    return {"register": Rule(register)}
+
+
+def _flat(options: Any) -> Any:
+    """Before 1.0 gymnasium takes `kwargs=` as one of its further options."""
+    if isinstance(options, dict) and isinstance(options.get("kwargs"), dict):
+        return options["kwargs"]
+    return options or {}
+
+
+def safe_global_rules(module: Any) -> dict[str, Rule]:
+    """The function of `torch.serialization`: a name in files may stand for a class of another."""
+
+    def add(safe_globals: Any) -> Iterator[Claim]:
+        known: dict[str, Any] = dict(
+            entry[::-1] for entry in module.get_safe_globals() if isinstance(entry, tuple)
+        )
+        for thing, name in (entry for entry in safe_globals if isinstance(entry, tuple)):
+            existing = {"object": known[name]} if name in known else None
+            yield Claim("safe global", name, ("safe global", name), {"object": thing}, existing)
+
+    return {"add_safe_globals": Rule(add)}

@@ -1,7 +1,8 @@
-"""How classes are flattened into trees: torch's registry, and optree's, by class."""
+"""Registries keyed by classes of others: torch's and optree's tree nodes, and copyreg."""
 
 from __future__ import annotations
 
+import copyreg
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault.registries.guard import Rule
@@ -11,7 +12,7 @@ from codevault_importhook.naming import PREFIX
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WITHIN: Final = ("torch.utils._pytree", "torch.utils._cxx_pytree", "optree", "functools")
+TREES: Final = ("torch.utils._pytree", "torch.utils._cxx_pytree", "optree", "functools")
 
 
 def torch_rules(module: Any) -> dict[str, Rule]:
@@ -84,7 +85,26 @@ def optree_rules(module: Any) -> dict[str, Rule]:
     return {"register_pytree_node": Rule(register)}
 
 
+def copyreg_rules(module: Any) -> dict[str, Rule]:
+    """The function of `copyreg`."""
+    return {"pickle": Rule(_pickle)}
+
+
+def _pickle(ob_type: Any, pickle_function: Any, constructor_ob: Any = None) -> Iterator[Claim]:
+    if _is_own(ob_type):
+        return
+    known = copyreg.dispatch_table.get(ob_type)
+    yield Claim(
+        "reduction function",
+        _label(ob_type),
+        ("copyreg", ob_type),
+        {"function": pickle_function},
+        None if known is None else {"function": known},
+    )
+
+
 def _is_own(cls: Any) -> bool:
+    """Whether it is a snapshot's: then it is the only one of its key."""
     return str(cls.__module__).startswith(PREFIX)
 
 

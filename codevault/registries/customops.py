@@ -32,8 +32,12 @@ def _guard_constructor(cls: Any, defined: Any) -> None:
     if "__new__" in vars(cls):
         return
 
-    def new(cls: Any, *_: Any, **__: Any) -> Any:
-        return object.__new__(cls)
+    real = cls.__init__
+
+    def new(cls: Any, *args: Any, **options: Any) -> Any:
+        made = object.__new__(cls)
+        real(made, *args, **options)
+        return made
 
     def claim(
         cls: Any, namespace: str, name: str, schema: str, fn: Any, tags: Any = None
@@ -49,12 +53,9 @@ def _guard_constructor(cls: Any, defined: Any) -> None:
             accepted=known,
         )
 
-    real = cls.__init__
-
     @functools.wraps(real)
-    def init(self: Any, *args: Any, **options: Any) -> None:
-        if not vars(self):  # else it is the operator that was there
-            real(self, *args, **options)
+    def init(self: Any, *_: Any, **__: Any) -> None:
+        """The operator is complete: made by `new`, or there before."""
 
     cls.__new__ = staticmethod(guard(new, Rule(claim), WITHIN))
     cls.__init__ = init
