@@ -15,10 +15,10 @@ from codevault.errors import CodevaultError, PackagesWarning, ProbeWarning
 from codevault.provenances import Provenance, remember
 from codevault.rng import kept_rng
 from codevault.splint import Splint, mount
-from codevault.supply import CachePath, opened, translated, used, warm
+from codevault.supply import CachePath, healed, opened, translated, used, warm
 from codevault.trust import Allowed, Trust, allow, allow_architecture
 from codevault.uri import fetched, shown
-from codevault_cache import Cache, Wanted, overlay_of
+from codevault_cache import Cache, Snapshot, Wanted, overlay_of
 from codevault_cache.errors import CacheError
 
 if TYPE_CHECKING:
@@ -129,7 +129,11 @@ def load_code(
         )
     except CacheError as error:
         raise translated(error) from error
-    return mount(warm([wanted], vault)[0], vault, wanted.overlay)
+
+    def mounted(snapshot: Snapshot, vault: Cache) -> Splint:
+        return mount(snapshot, vault, wanted.overlay)
+
+    return healed(lambda: (warm([wanted], vault)[0], True), vault, mounted)[0]
 
 
 def _allowed(manifest: Manifest, code: str | Splint, grants: Trust) -> Allowed | None:

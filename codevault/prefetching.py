@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codevault.checkpoint import open_checkpoint
-from codevault.errors import CodeError, CodevaultError, FetchError
+from codevault.errors import CodevaultError, FetchError
 from codevault.grants import explicit, grant
 from codevault.splint import compile_code
-from codevault.supply import CachePath, opened, used, warm
+from codevault.supply import CachePath, healed, opened, used, warm
 from codevault.trust import Trust, allow
 from codevault.uri import fetched
 from codevault_cache import Cache, Snapshot, Wanted
@@ -111,13 +111,12 @@ def _had(uri: str, trust: Trust, vault: Cache) -> tuple[str, bool]:
         checkpoint = open_checkpoint(fetched(uri, folder))
         return used(checkpoint, allow(checkpoint.manifest, trust), vault, compiled)
     wanted = Wanted(repo=explicit(named[0]), commit=named[1])
-    known = vault.find(wanted)
-    if known is not None:
-        try:
-            return compiled(known, vault), True
-        except CodeError:  # damaged, and set aside by now
-            pass
-    return compiled(warm([wanted], vault)[0], vault), False
+
+    def have() -> tuple[Snapshot, bool]:
+        known = vault.find(wanted)
+        return (warm([wanted], vault)[0], False) if known is None else (known, True)
+
+    return healed(have, vault, compiled)
 
 
 def _commit(uri: str) -> tuple[str, str] | None:

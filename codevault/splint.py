@@ -168,7 +168,12 @@ def mount(snapshot: Snapshot, cache: Cache, overlay: Overlay | None = None) -> S
     try:
         tree = cache.tree(snapshot.digest)
         mounted = hook.mount(snapshot.name, tree, roots=snapshot.roots, shared=snapshot.shared)
-        mounted.use(_code_pack(mounted, cache))
+        try:
+            mounted.use(_code_pack(mounted, cache))
+        except BaseException:
+            if snapshot.name not in _mounted:  # the next try must not meet this damaged tree
+                hook.unload(mounted)
+            raise
     except (CacheError, ValueError) as error:
         raise CodeError(
             f"{snapshot.name} cannot be mounted", str(error), "codevault cache verify"

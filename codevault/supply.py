@@ -25,8 +25,15 @@ CachePath = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Cache | 
 
 
 def opened(cache: CachePath) -> Cache:
-    """The cache that an argument names."""
-    return cache if isinstance(cache, Cache) else Cache.open(cache)
+    """The cache that an argument names.
+
+    Raises:
+        CodeError: Nothing is named, and this user has no place for one.
+    """
+    try:
+        return cache if isinstance(cache, Cache) else Cache.open(cache)
+    except CacheError as error:
+        raise translated(error) from error
 
 
 def snapshot_of(manifest: Manifest) -> Snapshot:
@@ -80,8 +87,6 @@ def used(
 ) -> tuple[T, bool]:
     """Has a checkpoint's code in the cache, and does something with it.
 
-    An entry that turns out to be damaged is set aside, fetched again, and used once more.
-
     Returns:
         What `use` gave, and whether the code was in the cache already.
 
@@ -90,13 +95,26 @@ def used(
         FetchError: No origin gave the code.
         CodeError: What it gave is refused, or is not what was recorded.
     """
-    snapshot, hit = had(checkpoint, allowed, cache)
+    return healed(lambda: had(checkpoint, allowed, cache), cache, use)
+
+
+def healed(
+    have: Callable[[], tuple[Snapshot, bool]], cache: Cache, use: Callable[[Snapshot, Cache], T]
+) -> tuple[T, bool]:
+    """Uses a snapshot; one that turns out to be damaged or gone is had again, and used once more.
+
+    Args:
+        have: Has it in the cache, and tells whether it was there already.
+        cache: The cache; what is damaged in it has been set aside by then.
+        use: What is done with it.
+    """
+    snapshot, hit = have()
     try:
         return use(snapshot, cache), hit
     except CodeError as error:
         if not isinstance(error.__cause__, CorruptEntry | Missing):
             raise
-    snapshot, _ = had(checkpoint, allowed, cache)
+    snapshot, _ = have()
     return use(snapshot, cache), False
 
 
@@ -187,6 +205,10 @@ def warm(wanted: Sequence[Wanted], cache: Cache) -> list[Snapshot]:
         return codevault_cache.warm(cache, wanted)
     except CacheError as error:
         raise translated(error) from error
+    except OSError as error:
+        raise FetchError(
+            "the code could not be had", f"{type(error).__name__}: {error}", "codevault cache dir"
+        ) from error
 
 
 def translated(error: CacheError) -> CodevaultError:

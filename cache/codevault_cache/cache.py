@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from codevault_cache import environ, paths
 from codevault_cache.errors import CorruptEntry, Missing
-from codevault_cache.laidout import existing, laid_out, lay_out
+from codevault_cache.laidout import laid_out
 from codevault_cache.snapshot import DIGEST, NAME, Snapshot
 from codevault_cache.tree import Tree
 from codevault_cache.wanted import Wanted, answers, name_of, request_key, request_of
@@ -50,6 +50,9 @@ class Cache:
 
         Returns:
             The cache.
+
+        Raises:
+            Unwritable: Nothing is named, and this user has no place for it.
         """
         return cls(environ.cache_roots(paths))
 
@@ -109,7 +112,7 @@ class Cache:
 
     def _set_aside(self, root: str, path: str) -> None:
         if root == self.roots[0]:
-            from codevault_cache.publish import set_aside
+            from codevault_cache.trash import set_aside
 
             _log.warning("a damaged cache entry is set aside: %s", path)
             set_aside(path, paths.quarantine(root))
@@ -151,6 +154,8 @@ class Cache:
                 damaged = error
                 aside()
                 continue
+            if root == self.roots[0]:
+                tree.touch()
             tree.folder = laid_out(self.roots, tree)
             return tree
         raise damaged or Missing(
@@ -170,27 +175,11 @@ class Cache:
 
         Raises:
             UnsafeName: A path must not become a file on this machine.
+            Unwritable: The first folder does not take them.
         """
-        from codevault_cache.pack import encode
-        from codevault_cache.publish import publish_file
-        from codevault_cache.treepaths import check_paths
-        from codevault_cache.verify import pack_problem
+        from codevault_cache.put import put
 
-        check_paths(files)
-        digest, pieces = encode(files)
-        packs = (paths.pack(root, digest) for root in self.roots)
-        if all(pack_problem(pack, digest) is not None for pack in packs):
-            root = self.roots[0]
-            paths.prepare(root)
-            publish_file(
-                paths.pack(root, digest),
-                paths.tmp(root),
-                pieces,
-                intact=lambda path: pack_problem(path, digest) is None,
-            )
-        if existing(self.roots, digest) is None:
-            lay_out(self.roots[0], digest, files)
-        return digest
+        return put(self.roots, files)
 
     def record(self, snapshot: Snapshot, wanted: Wanted | None = None) -> None:
         """Write down what a name stands for, after its pack was published.
@@ -198,11 +187,13 @@ class Cache:
         Args:
             snapshot: What was fetched.
             wanted: What was asked for; a later equal request is a hit.
+
+        Raises:
+            Unwritable: The first folder does not take it.
         """
-        from codevault_cache.publish import publish_file
+        from codevault_cache.publish import publish_file, written
 
         root = self.roots[0]
-        paths.prepare(root)
         data = snapshot.to_json()
         final = paths.snapshot(root, snapshot.name)
         old = self._record(root, final, b"")
@@ -213,12 +204,15 @@ class Cache:
             and wanted is not None
             and wanted.digest == snapshot.digest != old.digest
         )
-        publish_file(final, paths.tmp(root), (data,), replace=replace)
         request = None if wanted is None else request_of(wanted)
-        if request is not None and wanted is not None and name_of(wanted) is None:
-            path = paths.request(root, request_key(request))
-            self._record(root, path, request + b"\n")
-            publish_file(path, paths.tmp(root), (request + b"\n" + data,), replace=replace)
+        with written(root):
+            paths.prepare(root)
+            publish_file(final, paths.tmp(root), (data,), replace=replace)
+            if request is not None and wanted is not None and name_of(wanted) is None:
+                path = paths.request(root, request_key(request))
+                self._record(root, path, request + b"\n")
+                answer = request + b"\n" + data
+                publish_file(path, paths.tmp(root), (answer,), replace=replace)
 
     def derived(self, digest: str, tag: str, make: Callable[[], bytes]) -> bytes:
         """Get bytes that this user's Python derived from a snapshot, deriving them where needed.
@@ -242,7 +236,7 @@ class Cache:
         return entries(self)
 
     def verify(self) -> Report:
-        """Hash everything again: packs, records, laid-out files; set aside what is damaged."""
+        """Hash everything again: packs, records, laid-out files, code packs."""
         from codevault_cache.verify import verify
 
         return verify(self)

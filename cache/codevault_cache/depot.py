@@ -51,6 +51,9 @@ def depot(path: str, oid: str) -> Iterator[DiskObjectStore]:
     """One of this cache's own object stores, made where it is missing."""
     for folder in ("pack", "info"):
         os.makedirs(os.path.join(path, folder), exist_ok=True)
+    # A store that was just used is not collected.
+    with contextlib.suppress(OSError):
+        os.utime(path)
     with read_only(path, oid) as store:
         yield store
 

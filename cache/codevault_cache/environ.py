@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from typing import TYPE_CHECKING
+
+from codevault_cache.errors import Unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,13 +28,47 @@ def cache_roots(
         stated = os.environ.get("CODEVAULT_CACHE", "")
         paths = [path for path in stated.split(os.pathsep) if path]
         if not paths:
-            from platformdirs import user_cache_path
+            from platformdirs import user_cache_dir
 
-            paths = [user_cache_path("codevault")]
+            paths = default_roots(user_cache_dir("codevault"))
     elif isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     roots = [os.path.abspath(os.path.expanduser(os.fspath(path))) for path in paths]
     return tuple(dict.fromkeys(roots))
+
+
+def default_roots(usual: str) -> list[str]:
+    """The platform's place for caches; where this user cannot write it, a temporary one before it.
+
+    Containers run as users without a name or with a home that is not theirs.
+
+    Args:
+        usual: The platform's place; not absolute where there is no home.
+
+    Returns:
+        The folders of the cache.
+    """
+    if os.path.isabs(usual):
+        there = usual
+        while not os.path.exists(there):
+            there = os.path.dirname(there)
+        if os.access(there, os.W_OK | os.X_OK):
+            return [usual]
+    import tempfile
+
+    temporary = os.path.join(tempfile.gettempdir(), f"codevault-{os.getuid()}")
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(temporary, 0o700)
+    status = os.lstat(temporary)
+    if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        # Somebody else's records would decide which code runs.
+        raise Unwritable(
+            "There is no place for a cache.",
+            f"{usual} cannot be written, and {temporary} can be written by others.",
+            "CODEVAULT_CACHE=/a/folder/of/yours",
+        )
+    folder = os.path.join(temporary, "cache")
+    return [folder, usual] if os.path.isdir(usual) else [folder]
 
 
 def offline() -> bool:

@@ -85,6 +85,24 @@ class CorruptEntry(CacheError, OSError):
     reference = "corrupt-entry"
 
 
+class Unreadable(CacheError, OSError):
+    """An entry cannot be read by this process now; nothing shows that it is damaged."""
+
+    reference = "cache-unreadable"
+
+
+class Unwritable(CacheError, OSError):
+    """The cache's first folder does not take what was fetched."""
+
+    reference = "cache-unwritable"
+
+
+class Held(CacheError, RuntimeError):
+    """An entry cannot be removed: it is pinned, or a running process uses it."""
+
+    reference = "entry-held"
+
+
 class DigestMismatch(CacheError, ValueError):
     """The code that was fetched is not the code that was asked for."""
 

@@ -6,7 +6,6 @@ folders, with large blobs left behind. A server that refuses either is asked for
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from contextlib import contextmanager
@@ -73,16 +72,15 @@ def bring(root: str, address: Address, jobs: Sequence[Job]) -> Iterator[list[Git
     Yields:
         Their trees, in order; a blob that they lack was left behind by the server.
     """
-    key = hashlib.sha256(address.public.encode()).hexdigest()[:16]
     paths.prepare(root)
-    path = paths.objects(root, key)
+    path = paths.objects(root, paths.depot_key(address.public))
     os.makedirs(paths.tmp(root), exist_ok=True)
     with depot(path, jobs[0].commit) as store, wire(address) as server:
         try:
             yield _brought(Fetch(store, server, paths.tmp(root), {}), jobs)
         except Damaged:
             # It must not stand in the way of the next try.
-            from codevault_cache.publish import set_aside
+            from codevault_cache.trash import set_aside
 
             set_aside(path, paths.quarantine(root))
             raise

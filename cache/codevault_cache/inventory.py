@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codevault_cache import paths
 from codevault_cache.errors import CacheError
+from codevault_cache.holdings import holdings, pinned
 from codevault_cache.snapshot import Snapshot  # noqa: TC001  (a public annotation resolves)
 from codevault_cache.tree import Tree
-from codevault_cache.verify import names_in
+from codevault_cache.usage import allocated
 
 if TYPE_CHECKING:
     from codevault_cache.cache import Cache
@@ -22,10 +22,12 @@ class Entry:
 
     Attributes:
         snapshot: Its record.
-        root: The folder of the cache that holds it.
+        root: The folder of the cache that holds the record.
         files: Number of files; 0 when the pack is missing.
-        size: Bytes of the source pack.
-        used: When the pack was last read or written, in seconds since the epoch.
+        size: Bytes on the disk of its records, pack, files and compiled code, as `du` counts them:
+            names with one digest share them, and files may be shared with other snapshots.
+        used: When it was last used, in seconds since the epoch.
+        pinned: Whether it is never collected.
     """
 
     snapshot: Snapshot
@@ -33,35 +35,34 @@ class Entry:
     files: int
     size: int
     used: float
+    pinned: bool
 
 
 def entries(cache: Cache) -> list[Entry]:
     """All snapshots of a cache, by name; one that several folders hold is listed once."""
     seen: dict[str, Entry] = {}
+    pins = pinned(cache.roots)
     for root in cache.roots:
-        for file in names_in(os.path.join(root, paths.VERSION, "snapshots")):
-            snapshot = cache.snapshot(file.removesuffix(".json"))
-            if snapshot is None or snapshot.name in seen:
+        for held in holdings(root):
+            new = [s for s in held.snapshots if s.name not in seen]
+            if not new:
                 continue
-            for place in cache.roots:
-                pack = paths.pack(place, snapshot.digest)
-                if os.path.exists(pack):
-                    status = os.stat(pack)
-                    used = max(status.st_atime, status.st_mtime)
-                    count = _count(pack, snapshot.digest)
-                    seen[snapshot.name] = Entry(snapshot, place, count, status.st_size, used)
-                    break
-            else:
-                seen[snapshot.name] = Entry(snapshot, root, 0, 0, 0.0)
+            files = _count(cache, held.digest)
+            size = allocated((*held.records, *held.objects))
+            for snapshot in new:
+                pin = snapshot.name in pins
+                seen[snapshot.name] = Entry(snapshot, root, files, size, held.used, pin)
     return [seen[name] for name in sorted(seen)]
 
 
-def _count(path: str, digest: str) -> int:
-    try:
-        tree = Tree(path, digest, "")
-    except CacheError:
-        return 0
-    try:
-        return len(tree.paths)
-    finally:
-        tree.close()
+def _count(cache: Cache, digest: str) -> int:
+    for root in cache.roots:
+        try:
+            tree = Tree(paths.pack(root, digest), digest, "")
+        except CacheError:
+            continue
+        try:
+            return len(tree.paths)
+        finally:
+            tree.close()
+    return 0

@@ -46,6 +46,12 @@ FETCH_SECONDS = 300.0
 SILENCE_SECONDS = 60.0
 """Longest pause of a server inside a conversation."""
 
+KEEP_BYTES = 10 << 30
+"""Disk space of a cache that an automatic collection leaves."""
+
+KEEP_SECONDS = 90 * 24 * 3600.0
+"""Time without use after which an automatic collection removes a snapshot."""
+
 
 def refuse_above(limit: int, value: int, noun: str) -> None:
     """Stop at a limit, naming the limit and the value.

@@ -21,8 +21,8 @@ from codevault_cache.gitdir import GitDir, gitdir_of
 from codevault_cache.gitobjects import read_pack
 from codevault_cache.gittree import Damaged, Objects, source_at
 from codevault_cache.keep import EmptySource, keep
-from codevault_cache.publish import sweep
 from codevault_cache.source import GITLINK, Absent, choose
+from codevault_cache.trash import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

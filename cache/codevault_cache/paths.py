@@ -6,6 +6,7 @@ digests.
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 VERSION = "v1"
@@ -57,6 +58,31 @@ def code(root: str, tag: str, digest: str) -> str:
 def objects(root: str, key: str) -> str:
     """The bare git objects of one repository."""
     return os.path.join(root, VERSION, "git", key + ".git", "objects")
+
+
+def depots(root: str) -> str:
+    """The folder of all bare git stores."""
+    return os.path.join(root, VERSION, "git")
+
+
+def depot_key(public: str) -> str:
+    """The name of a repository's git store, from its address without user info."""
+    return hashlib.sha256(public.encode()).hexdigest()[:16]
+
+
+def pin(root: str, name: str) -> str:
+    """The mark that a splint name is never collected."""
+    return os.path.join(root, VERSION, "pins", name)
+
+
+def collected(root: str) -> str:
+    """The mark of the last automatic collection."""
+    return os.path.join(root, VERSION, "collected")
+
+
+def downloads(root: str) -> str:
+    """Copies of remote checkpoints."""
+    return os.path.join(root, "checkpoints")
 
 
 def prepare(root: str) -> None:

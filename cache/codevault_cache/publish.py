@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 from typing import TYPE_CHECKING
+
+from codevault_cache.errors import CacheError, Unwritable
+from codevault_cache.trash import remove_folder, tmp_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -53,9 +55,23 @@ def sync_folder(path: str) -> None:
             os.close(fd)
 
 
-def tmp_name(tmp: str) -> str:
-    """A new path in the tmp folder that tells which process made it."""
-    return os.path.join(tmp, f"{os.getpid()}-{os.urandom(8).hex()}")
+@contextlib.contextmanager
+def written(root: str) -> Iterator[None]:
+    """Say which folder of the cache does not take what is written inside, and what helps.
+
+    Raises:
+        Unwritable: In place of any OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, CacheError):
+            raise
+        hint = "CODEVAULT_CACHE=/a/folder/of/yours"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "codevault cache gc --max-size 1GB"
+        why = f"{root}: {error.strerror or error}"
+        raise Unwritable("The cache cannot keep what was fetched.", why, hint) from error
 
 
 @contextlib.contextmanager
@@ -155,84 +171,17 @@ def publish_folder(final: str, tmp: str, files: Mapping[str, tuple[int, bytes]])
             sync_folder(folder)
             os.chmod(folder, READ_ONLY)
         sync_folder(top)
+        fd = os.open(top, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.rename(top, final)
+            # By its descriptor: it may have been moved on already.
+            os.fchmod(fd, READ_ONLY)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             return
-        os.chmod(final, READ_ONLY)
+        finally:
+            os.close(fd)
         sync_folder(os.path.dirname(final))
     finally:
         remove_folder(top)
-
-
-def remove_folder(top: str) -> None:
-    """Remove a folder of read-only files, as far as that is possible, following no link."""
-    try:
-        entries = list(os.scandir(top))
-    except OSError:
-        return
-    with contextlib.suppress(OSError):
-        os.chmod(top, 0o700)
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            remove_folder(entry.path)
-        else:
-            with contextlib.suppress(OSError):
-                os.unlink(entry.path)
-    with contextlib.suppress(OSError):
-        os.rmdir(top)
-
-
-def set_aside(path: str, quarantine: str) -> bool:
-    """Move a damaged entry out of the way; only its own writer's root is ever touched.
-
-    Args:
-        path: The entry.
-        quarantine: The folder that keeps it for a look.
-
-    Returns:
-        Whether the entry is gone from its place.
-    """
-    try:
-        os.makedirs(quarantine, exist_ok=True)
-        if stat.S_ISDIR(os.lstat(path).st_mode):
-            os.chmod(path, 0o700)
-        os.rename(path, os.path.join(quarantine, f"{os.path.basename(path)}.{os.urandom(4).hex()}"))
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def sweep(tmp: str, age: float = 3600.0) -> None:
-    """Remove what writers that died have left: old entries whose process is gone from this machine.
-
-    Args:
-        tmp: The tmp folder.
-        age: Seconds after which an entry counts as old; one that is a day old goes in any case.
-    """
-    import time
-
-    with contextlib.suppress(OSError), os.scandir(tmp) as found:
-        for entry in found:
-            with contextlib.suppress(OSError):
-                old = time.time() - entry.stat(follow_symlinks=False).st_mtime
-                if old < age or (old < 24 * age and _runs(entry.name.split("-")[0])):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    remove_folder(entry.path)
-                else:
-                    os.unlink(entry.path)
-
-
-def _runs(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, ValueError):
-        pass
-    return True

@@ -5,12 +5,16 @@ It fits the import hook's `ModuleSource` by structure; neither library imports t
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import stat
+import time
 from typing import TYPE_CHECKING
 
-from codevault_cache.errors import CorruptEntry, Missing
+from codevault_cache import inuse
+from codevault_cache.errors import CorruptEntry, Missing, Unreadable
 from codevault_cache.pack import Header, Member, header_length, parse_header
 
 if TYPE_CHECKING:
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 _FIRST_READ = 1 << 16
+_GONE = (errno.ENOENT, errno.ESTALE)
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Failures that say something about this process, and nothing about the file."""
 
 
 class Tree:
@@ -32,7 +39,7 @@ class Tree:
         folder: The top folder of the laid-out files.
     """
 
-    __slots__ = ("_damaged", "_fd", "_header", "digest", "folder", "path")
+    __slots__ = ("_damaged", "_fd", "_header", "_used", "digest", "folder", "path")
 
     def __init__(
         self, path: str, digest: str, folder: str, damaged: Callable[[], object] | None = None
@@ -48,20 +55,32 @@ class Tree:
         Raises:
             Missing: There is no such file.
             CorruptEntry: The file is not the pack of that digest.
+            Unreadable: This process cannot open files now.
         """
         self.digest, self.folder, self.path = digest, folder, path
         self._damaged = damaged
         self._fd = -1
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
-        except FileNotFoundError:
-            raise Missing(f"The cache has no source pack {digest[:12]}…", path, "") from None
+            self._header = self._opened()
         except OSError as error:
-            raise CorruptEntry("A source pack cannot be opened.", f"{path}: {error}") from None
-        self._header = self._opened()
+            if isinstance(error, CorruptEntry):
+                raise
+            raise self._failed(error) from None
+
+    def _failed(self, error: OSError) -> CorruptEntry | Missing | Unreadable:
+        if error.errno in _GONE:
+            return Missing(f"The cache has no source pack {self.digest[:12]}…", self.path, "")
+        kind = Unreadable if error.errno in _OURS else CorruptEntry
+        return kind("A source pack cannot be read.", f"{self.path}: {error.strerror}")
 
     def _opened(self) -> Header:
+        inuse.mark(self._fd)
         status = os.fstat(self._fd)
+        # (Some file systems state no links at all.)
+        if status.st_nlink == 0 and not os.path.exists(self.path):
+            raise Missing("A source pack was just removed.", self.path)
+        self._used = status.st_mtime
         if not stat.S_ISREG(status.st_mode):
             raise CorruptEntry("A source pack is no regular file.", self.path)
         start = os.pread(self._fd, _FIRST_READ, 0)
@@ -113,7 +132,10 @@ class Tree:
             Missing: The snapshot has no such file.
         """
         member = self._member(path)
-        content = self._pread(member.length, member.offset)
+        try:
+            content = self._pread(member.length, member.offset)
+        except OSError as error:
+            raise self._failed(error) from None
         if hashlib.sha256(content).hexdigest() != member.sha256:
             if self._damaged is not None:
                 self._damaged()
@@ -139,6 +161,12 @@ class Tree:
     def length(self, path: str) -> int:
         """The number of bytes of one file."""
         return self._member(path).length
+
+    def touch(self) -> None:
+        """Note that it is used now, for those who collect what is not used; once a minute."""
+        if abs(time.time() - self._used) > 60:
+            with contextlib.suppress(OSError):
+                os.utime(self._fd)
 
     def close(self) -> None:
         """Let go of the open file; the tree cannot be read afterwards."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codevault_cache import paths
-from codevault_cache.errors import CacheError, CorruptEntry, Missing
+from codevault_cache.derived import read_derived
+from codevault_cache.errors import CacheError, CorruptEntry
+from codevault_cache.holdings import code_packs, packs, records, trees
+from codevault_cache.put import pack_problem
 from codevault_cache.snapshot import DIGEST, NAME, Snapshot
 from codevault_cache.tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from codevault_cache.cache import Cache
 
@@ -24,14 +28,12 @@ class Bad:
     """One damaged entry.
 
     Attributes:
-        path: Where it is, or was.
+        path: Where it is.
         why: What is wrong with it.
-        set_aside: Whether it was moved to the quarantine; entries of read-only folders stay.
     """
 
     path: str
     why: str
-    set_aside: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,47 +44,20 @@ class Report:
         packs: Source packs that were hashed.
         records: Records that were read.
         files: Laid-out files that were hashed.
+        code: Code packs that were hashed.
         bad: The damaged entries.
     """
 
     packs: int
     records: int
     files: int
+    code: int
     bad: tuple[Bad, ...]
 
     @property
     def ok(self) -> bool:
         """Whether nothing is damaged."""
         return not self.bad
-
-
-def pack_problem(path: str, digest: str) -> str | None:
-    """Say what is wrong with a source pack, or None for a good one: every byte is hashed."""
-    try:
-        tree = Tree(path, digest, "")
-        try:
-            for file in tree.paths:
-                tree.read(file)
-        finally:
-            tree.close()
-    except (CorruptEntry, Missing) as error:
-        return f"{error.what} {error.why}"
-    return None
-
-
-def names_in(folder: str) -> list[str]:
-    """The names in a folder, sorted; none where there is no folder."""
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
-
-
-def _packs(root: str) -> Iterator[tuple[str, str]]:
-    top = os.path.join(root, paths.VERSION, "src")
-    for short in names_in(top):
-        for name in names_in(os.path.join(top, short)):
-            yield name.removesuffix(".cvs"), os.path.join(top, short, name)
 
 
 def _laid_out_problem(folder: str, pack: str, digest: str) -> tuple[str | None, int]:
@@ -134,47 +109,46 @@ def _record_problem(path: str, name: str, *, request: bool) -> str | None:
     return None
 
 
-def verify(cache: Cache) -> Report:
-    """Hash everything again.
+def verify(cache: Cache, done: Callable[[str], object] = lambda path: None) -> Report:
+    """Hash everything again; nothing is changed.
 
     Args:
-        cache: The cache; damaged entries of its first folder are set aside.
+        cache: The cache, all of its folders.
+        done: Called with the path of each entry that was looked at.
 
     Returns:
         What was looked at, and what is damaged.
     """
     bad: list[Bad] = []
-    packs = records = files = 0
+    counts: Counter[str] = Counter()
     for root in cache.roots:
-        top = os.path.join(root, paths.VERSION)
-
-        def note(path: str, why: str | None, root: str = root) -> None:
+        for kind, path, why, files in _looked_at(cache, root):
+            counts[kind] += 1
+            counts["files"] += files
             if why is not None:
-                from codevault_cache.publish import set_aside
+                bad.append(Bad(path, why))
+            done(path)
+    return Report(counts["packs"], counts["records"], counts["files"], counts["code"], tuple(bad))
 
-                own = root == cache.roots[0]
-                bad.append(Bad(path, why, own and set_aside(path, paths.quarantine(root))))
 
-        # Laid-out trees first: they are compared with packs that are still in their place.
-        why: str | None
-        for digest in names_in(os.path.join(top, "trees")):
-            folder = paths.tree(root, digest)
-            pack = next(
-                (p for r in cache.roots if os.path.exists(p := paths.pack(r, digest))), None
-            )
-            if pack is None or not DIGEST.fullmatch(digest):
-                why, count = "It has no pack to be compared with.", 0
-            else:
-                why, count = _laid_out_problem(folder, pack, digest)
-            files += count
-            note(folder, why)
-        for digest, path in _packs(root):
-            packs += 1
-            note(path, pack_problem(path, digest) if DIGEST.fullmatch(digest) else "It is no pack.")
-        for kind in ("snapshots", "requests"):
-            for name in names_in(os.path.join(top, kind)):
-                records += 1
-                path = os.path.join(top, kind, name)
-                stem = name.removesuffix(".json")
-                note(path, _record_problem(path, stem, request=kind == "requests"))
-    return Report(packs, records, files, tuple(bad))
+def _looked_at(cache: Cache, root: str) -> Iterator[tuple[str, str, str | None, int]]:
+    """Kind and path of each entry of a folder, what is wrong with it, and files in it."""
+    for digest, folder in trees(root):
+        packs_of = (paths.pack(each, digest) for each in cache.roots)
+        pack = next((path for path in packs_of if os.path.exists(path)), None)
+        if pack is None or not DIGEST.fullmatch(digest):
+            yield "trees", folder, "It has no pack to be compared with.", 0
+        else:
+            yield "trees", folder, *_laid_out_problem(folder, pack, digest)
+    for digest, path in packs(root).items():
+        good = DIGEST.fullmatch(digest)
+        yield "packs", path, pack_problem(path, digest) if good else "It is no pack.", 0
+    for digest, path in code_packs(root):
+        tag = os.path.basename(os.path.dirname(os.path.dirname(path)))
+        why = None
+        if read_derived(path, digest, tag) is None:
+            why = "It is not what this user derived, or somebody else can write it."
+        yield "code", path, why, 0
+    for kind in ("snapshots", "requests"):
+        for name, path in records(root, kind):
+            yield "records", path, _record_problem(path, name, request=kind == "requests"), 0

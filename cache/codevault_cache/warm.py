@@ -30,10 +30,12 @@ def warm(cache: Cache, wanted: Sequence[Wanted]) -> list[Snapshot]:
     found: list[Snapshot | None] = [_hit(cache, each) for each in wanted]
     misses = [i for i, snapshot in enumerate(found) if snapshot is None]
     if misses:
+        from codevault_cache.collect import collect_daily
         from codevault_cache.origins import fetch_all
 
         for i, snapshot in zip(misses, fetch_all(cache, [wanted[i] for i in misses]), strict=True):
             found[i] = snapshot
+        collect_daily(cache)
     return [snapshot for snapshot in found if snapshot is not None]
 
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from codevault.cli.cache import cache
+from codevault.cli.output import echo as _echo
+from codevault.cli.output import json_option as _json_option
 from codevault.errors import FINDING, CodevaultError
 from codevault.version import VERSION
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from codevault_cache.errors import CacheError
 
 
 class _Group(click.Group):
@@ -24,7 +25,10 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except CodevaultError as error:
+        except (CodevaultError, CacheError) as caught:
+            from codevault.supply import translated
+
+            error = translated(caught) if isinstance(caught, CacheError) else caught
             if "--json" in sys.argv:
                 click.echo(json.dumps({"error": error.diagnostics()}))
             click.echo(f"codevault: {error}", err=True)
@@ -35,14 +39,6 @@ class _Group(click.Group):
 @click.version_option(VERSION, prog_name="codevault")
 def main() -> None:
     """Run a trained policy with the code it was trained on, next to today's code."""
-
-
-def _json_option(command: Callable[..., None]) -> Callable[..., None]:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")(command)
-
-
-def _echo(as_json: bool, data: Any, lines: list[str]) -> None:
-    click.echo(json.dumps(data) if as_json else "\n".join(lines))
 
 
 @main.command()
@@ -140,48 +136,4 @@ def trust_rm(patterns: tuple[str, ...]) -> None:
         click.echo(f"removed {remove(pattern)}")
 
 
-@main.group()
-def cache() -> None:
-    """The store of snapshots on this machine."""
-
-
-@cache.command("dir")
-def cache_dir() -> None:
-    """Print where the cache is."""
-    from codevault_cache import Cache
-
-    click.echo("\n".join(Cache.open().roots))
-
-
-@cache.command("ls")
-@_json_option
-def cache_ls(as_json: bool) -> None:
-    """List the snapshots."""
-    from codevault_cache import Cache
-
-    for entry in Cache.open().ls():
-        row = {
-            "splint": entry.snapshot.name,
-            "repo": entry.snapshot.repo,
-            "commit": entry.snapshot.commit,
-            "files": entry.files,
-            "bytes": entry.size,
-        }
-        text = f"{entry.snapshot.name}  {entry.files:5} files  {entry.size:10} bytes  "
-        _echo(as_json, row, [text + (entry.snapshot.repo or "")])
-
-
-@cache.command("verify")
-@_json_option
-def cache_verify(as_json: bool) -> None:
-    """Hash everything again; what is damaged is set aside, and fetched again when needed."""
-    from codevault_cache import Cache
-
-    report = Cache.open().verify()
-    bad = [{"path": bad.path, "why": bad.why} for bad in report.bad]
-    counts = {"packs": report.packs, "records": report.records, "files": report.files}
-    lines = [f"bad: {row['path']}: {row['why']}" for row in bad]
-    summary = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    _echo(as_json, {**counts, "bad": bad}, [*lines, f"checked {summary}; {len(bad)} bad"])
-    if not report.ok:
-        sys.exit(FINDING)
+main.add_command(cache)

@@ -111,25 +111,6 @@ def test_trust_verbs() -> None:
     assert run("trust", "add", "https://github.com/a/../b").exit_code == 1
 
 
-def test_cache_verbs(best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CODEVAULT_CACHE", str(tmp_path / "c"))
-    assert run("cache", "dir").output.strip() == str(tmp_path / "c")
-    assert run("cache", "ls").output == ""
-    run("prefetch", best)
-    row = json.loads(run("cache", "ls", "--json").output)
-    assert row["files"] == 3
-    assert run("cache", "verify").exit_code == 0
-    pack = next((tmp_path / "c").rglob("*.cvs"))
-    pack.chmod(0o600)
-    data = bytearray(pack.read_bytes())
-    data[-1] ^= 1
-    pack.write_bytes(data)
-    damaged = run("cache", "verify", "--json")
-    assert damaged.exit_code == 1
-    assert json.loads(damaged.stdout)["bad"]
-    codevault.load_policy(best)  # fetched again
-
-
 def test_demo(capfd: pytest.CaptureFixture[str]) -> None:
     result = run("demo")
     assert result.exit_code == 0

@@ -1,0 +1,250 @@
+"""Collection of what is no longer used: planned first, then performed, safe at every step.
+
+Records go before what they name, folders go out of sight in one step, and what was used meanwhile,
+is pinned, or is open in a running process stays. Only the first folder of a cache is collected.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from codevault_cache import paths
+from codevault_cache.holdings import holdings, last_use, names_in, pinned
+from codevault_cache.inuse import claimed
+from codevault_cache.limits import KEEP_BYTES, KEEP_SECONDS
+from codevault_cache.trash import DAY, HOUR, discard, sweep
+from codevault_cache.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from codevault_cache.cache import Cache
+
+GRACE = HOUR
+"""What was used in the last hour is never collected: a load may be between two steps."""
+
+_log = logging.getLogger("codevault_cache")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something that is collected as a whole.
+
+    Attributes:
+        kind: "snapshot", "git" (a repository's objects), "checkpoint" (a downloaded one),
+            "orphan" (objects without a record) or "damaged" (set aside).
+        name: Splint names, or a file's.
+        records: Files that go first.
+        objects: What goes then, in order.
+        pack: The source pack that a reader would have open, there or not; None where no reader
+            holds anything open.
+        used: When it was last used, in seconds since the epoch.
+        repos: Keys of the git stores that its snapshots were fetched through.
+    """
+
+    kind: str
+    name: str
+    records: tuple[str, ...]
+    objects: tuple[str, ...]
+    pack: str | None
+    used: float
+    repos: frozenset[str] = frozenset()
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Everything of it."""
+        return (*self.records, *self.objects)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a collection will remove.
+
+    Attributes:
+        cache: The cache.
+        items: The victims, in the order in which they go.
+        before: Allocated bytes of the folder now.
+        after: Allocated bytes that will be left.
+    """
+
+    cache: Cache
+    items: tuple[Item, ...]
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection did.
+
+    Attributes:
+        removed: What is gone.
+        kept: What was planned, and is used, pinned or not removable meanwhile.
+    """
+
+    removed: tuple[Item, ...]
+    kept: tuple[Item, ...]
+
+
+def items_of(cache: Cache) -> list[Item]:
+    """Everything in the first folder that can be collected, the least recently used first."""
+    root = cache.roots[0]
+    return sorted((*_digests(cache), *_stores(root), *_files(root)), key=lambda item: item.used)
+
+
+def _digests(cache: Cache) -> Iterator[Item]:
+    for held in holdings(cache.roots[0]):
+        packs = [paths.pack(root, held.digest) for root in cache.roots]
+        there = [pack for pack in packs if os.path.exists(pack)]
+        pack = next(iter((*there, *packs)))
+        keys = {paths.depot_key(s.repo) for s in held.snapshots if s.repo is not None}
+        kind = "snapshot" if held.snapshots and there else "orphan"
+        name = " ".join(s.name for s in held.snapshots) or held.digest
+        used = max(held.used, last_use([pack]))
+        yield Item(kind, name, held.records, held.objects, pack, used, frozenset(keys))
+
+
+def _stores(root: str) -> Iterator[Item]:
+    for name in names_in(paths.depots(root)):
+        place = os.path.join(paths.depots(root), name)
+        used = last_use([place, os.path.join(place, "objects")])
+        yield Item("git", name.removesuffix(".git"), (), (place,), None, used)
+
+
+def _files(root: str) -> Iterator[Item]:
+    for kind, folder in (
+        ("checkpoint", paths.downloads(root)),
+        ("damaged", paths.quarantine(root)),
+    ):
+        for name in names_in(folder):
+            place = os.path.join(folder, name)
+            yield Item(kind, name, (), (place,), None, last_use([place]))
+
+
+def plan(
+    cache: Cache, max_size: int | None = KEEP_BYTES, max_age: float | None = KEEP_SECONDS
+) -> Plan:
+    """Say what a collection would remove; nothing is changed.
+
+    Args:
+        cache: The cache.
+        max_size: Allocated bytes that may stay, as `du` counts them; None for any number.
+        max_age: Seconds since the last use after which a snapshot goes; None for never.
+
+    Returns:
+        The plan: old things first, then the least recently used ones.
+    """
+    now = time.time()
+    usage = Usage(cache.roots[0])
+    before = usage.bytes
+    items = items_of(cache)
+    waiting = [item for item in items if now - item.used > GRACE and _free(cache, item)]
+    stay = [item for item in items if item not in waiting]
+    victims: list[Item] = []
+
+    def take(item: Item) -> None:
+        waiting.remove(item)
+        victims.append(item)
+        usage.remove(item.places)
+
+    def unneeded() -> list[Item]:
+        """Git stores of repositories that no remaining snapshot came from."""
+        needed = frozenset().union(*(item.repos for item in (*waiting, *stay)))
+        return [item for item in waiting if item.kind == "git" and item.name not in needed]
+
+    for item in list(waiting):
+        limit = DAY if item.kind in ("orphan", "damaged") else max_age
+        if limit is not None and item.kind != "git" and now - item.used > limit:
+            take(item)
+    for item in unneeded():
+        take(item)
+    while max_size is not None and usage.bytes > max_size and waiting:
+        take(waiting[0])
+        for item in unneeded():
+            take(item)
+    return Plan(cache, tuple(victims), before, usage.bytes)
+
+
+def everything(cache: Cache) -> Plan:
+    """A plan to remove all that is neither pinned nor in use."""
+    usage = Usage(cache.roots[0])
+    before = usage.bytes
+    victims = tuple(item for item in items_of(cache) if _free(cache, item))
+    for item in victims:
+        usage.remove(item.places)
+    return Plan(cache, victims, before, usage.bytes)
+
+
+def _free(cache: Cache, item: Item) -> bool:
+    """Whether an item is neither pinned nor open in a running process."""
+    if not pinned(cache.roots).isdisjoint(item.name.split()):
+        return False
+    with claimed(item.pack) as free:
+        return free
+
+
+def collect(planned: Plan, done: Callable[[Item], object] = lambda item: None) -> Collected:
+    """Remove what a plan names; what was used, pinned or opened since then stays.
+
+    Args:
+        planned: What `plan` gave.
+        done: Called after each item.
+    """
+    root = planned.cache.roots[0]
+    removed: list[Item] = []
+    kept: list[Item] = []
+    for item in planned.items:
+        (removed if remove(planned.cache, item) else kept).append(item)
+        done(item)
+    sweep(paths.tmp(root))
+    return Collected(tuple(removed), tuple(kept))
+
+
+def remove(cache: Cache, item: Item) -> bool:
+    """Remove one item, records first; False where it is used or pinned now, or cannot go."""
+    from codevault_cache.publish import sync_folder
+
+    tmp = paths.tmp(cache.roots[0])
+    with claimed(item.pack) as free:
+        if not free or not pinned(cache.roots).isdisjoint(item.name.split()):
+            return False
+        if item.pack is not None and last_use([item.pack]) > item.used:
+            return False  # used, or published again, since the plan was made
+        try:
+            for record in item.records:
+                if not discard(record, tmp):
+                    return False
+            for folder in {os.path.dirname(record) for record in item.records}:
+                sync_folder(folder)
+        except OSError:
+            return False
+        return all(discard(place, tmp) for place in item.objects)
+
+
+def collect_daily(cache: Cache) -> None:
+    """Collect with the default limits if nobody did for a day; never fails, never waits.
+
+    A folder that others can write, or that is not this user's, is theirs to collect.
+    """
+    root = cache.roots[0]
+    mark = paths.collected(root)
+    try:
+        status = os.stat(root)
+        if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return
+        if os.path.exists(mark) and abs(time.time() - os.stat(mark).st_mtime) < DAY:
+            return
+        with open(mark, "wb"):
+            pass
+        os.utime(mark)
+        removed = collect(plan(cache)).removed
+    except OSError as error:
+        _log.info("cannot collect %s: %s", root, error)
+        return
+    if removed:
+        _log.info("collected %d unused entries of %s", len(removed), root)

@@ -1,0 +1,83 @@
+"""What the command prints: text for people, JSON lines for programs, progress for a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def json_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds `--json` to a command."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")(command)
+
+
+def echo(as_json: bool, data: Any, lines: list[str]) -> None:
+    """Prints one JSON line, or lines of text."""
+    click.echo(json.dumps(data) if as_json else "\n".join(lines))
+
+
+def amount(size: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[[object], None]]:
+    """Shows on a terminal how far a command is; what it prints goes elsewhere.
+
+    Args:
+        what: What is being done.
+        total: How many steps; None where nobody knows.
+
+    Yields:
+        To be called after each step.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what, total=total)
+        yield lambda _: shown.advance(task)
+
+
+class Units(click.ParamType[int]):
+    """A number with a unit, such as 2GB or 90d."""
+
+    def __init__(self, name: str, units: dict[str, int]) -> None:
+        self.name = name
+        self._units = units
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number in bytes or seconds."""
+        text = str(value).strip().lower()
+        number = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+        factor = self._units.get(text[len(number) :].strip())
+        try:
+            if factor is not None and float(number) >= 0:
+                return int(float(number) * factor)
+        except (ValueError, OverflowError):
+            pass
+        known = ", ".join(unit for unit in self._units if unit)
+        text = f"{value!r} is no {self.name}: write a number and one of {known}"
+        raise click.BadParameter(text, ctx, param)
+
+
+_PREFIXES = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_BINARY = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+
+SIZE = Units("size", {"": 1, "b": 1, **_PREFIXES, **_BINARY})
+AGE = Units("age", {"s": 1, "m": 60, "h": 3600, "d": 86400})
