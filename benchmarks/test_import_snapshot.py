@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from benchmarks import import_peers
 from benchmarks.import_snapshot import ARMS, compare
 
 
@@ -9,9 +8,3 @@ def test_a_tiny_comparison_runs_and_reports_every_arm() -> None:
     assert set(report["medians"]) == set(ARMS)
     assert report["ratio"] > 0
     assert ("within_budget" in report) != ("no_verdict" in report)
-
-
-def test_a_tiny_run_beside_the_peers() -> None:
-    report = import_peers.compare("package", modules=6, rounds=1)
-    assert {"plain", "codevault", "torch.package"} <= report["cpu_ms"].keys()
-    assert report["refused"].keys() <= {"transformers"}

@@ -164,22 +164,24 @@ class Cache:
             "codevault prefetch <checkpoint>",
         )
 
-    def publish(self, files: Mapping[str, tuple[int, bytes]]) -> str:
+    def publish(self, files: Mapping[str, tuple[int, bytes]], expected: str | None = None) -> str:
         """Keep the files of a snapshot.
 
         Args:
             files: Tree path to git mode and content.
+            expected: The digest that they must have; None takes any.
 
         Returns:
             The digest, under which they can be opened from now on.
 
         Raises:
             UnsafeName: A path must not become a file on this machine.
+            DigestMismatch: They have another digest; nothing is kept.
             Unwritable: The first folder does not take them.
         """
         from codevault_cache.put import put
 
-        return put(self.roots, files)
+        return put(self.roots, files, expected)
 
     def record(self, snapshot: Snapshot, wanted: Wanted | None = None) -> None:
         """Write down what a name stands for, after its pack was published.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,14 +59,15 @@ def depot(path: str, oid: str) -> Iterator[DiskObjectStore]:
 
 
 def add_pack(
-    objects: str, tmp: str, file: IO[bytes], *, sha256: bool
+    objects: str, fd: int, path: str, tmp: str, *, sha256: bool
 ) -> Mapping[str, tuple[str, bytes]]:
     """Add a pack that a server sent.
 
     Args:
         objects: The `objects` folder of one of this cache's own stores.
+        fd: The pack: a file that nobody else can write.
+        path: Its name, in the tmp folder.
         tmp: A folder for half-written files, on the same file system.
-        file: The pack: a real file that nobody else can write.
         sha256: Whether the repository's ids are SHA-256.
 
     Returns:
@@ -78,14 +79,14 @@ def add_pack(
     """
     import mmap
 
-    from codevault_cache.publish import publish_file
+    from codevault_cache.publish import publish_file, publish_written
     from codevault_cache.received import receive
 
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as pack:
+    with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as pack:
         held, index = receive(pack, sha256=sha256)
-        # Readers look for an index, and then for its pack.
         checksum = bytes(pack[-32 if sha256 else -20 :])
-        name = os.path.join(objects, "pack", f"pack-{checksum.hex()}")
-        publish_file(name + ".pack", tmp, (pack,))
+    name = os.path.join(objects, "pack", f"pack-{checksum.hex()}")
+    # Readers look for an index, and then for its pack.
+    publish_written(fd, path, name + ".pack")
     publish_file(name + ".idx", tmp, (index,))
     return held

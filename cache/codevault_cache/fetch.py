@@ -7,7 +7,6 @@ folders, with large blobs left behind. A server that refuses either is asked for
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,7 +73,6 @@ def bring(root: str, address: Address, jobs: Sequence[Job]) -> Iterator[list[Git
     """
     paths.prepare(root)
     path = paths.objects(root, paths.depot_key(address.public))
-    os.makedirs(paths.tmp(root), exist_ok=True)
     with depot(path, jobs[0].commit) as store, wire(address) as server:
         try:
             yield _brought(Fetch(store, server, paths.tmp(root), {}), jobs)
@@ -104,10 +102,12 @@ class Fetch:
 
     def get(self, wants: Sequence[str], depth: int | None, spec: str | None) -> None:
         """Ask for objects, and keep what comes."""
-        with tempfile.TemporaryFile(dir=self.tmp) as file:
+        from codevault_cache.publish import unfinished
+
+        with unfinished(self.tmp) as (fd, path), os.fdopen(fd, "wb", closefd=False) as file:
             self.server.fetch(file, wants, depth=depth, filter_spec=spec)
-            sha256 = len(wants[0]) == 64
-            self.held.update(add_pack(os.fspath(self.store.path), self.tmp, file, sha256=sha256))
+            objects, sha256 = os.fspath(self.store.path), len(wants[0]) == 64
+            self.held.update(add_pack(objects, fd, path, self.tmp, sha256=sha256))
 
     def objects(self, *memory: Mapping[str, tuple[str, bytes]]) -> Objects:
         """All objects that are here."""
@@ -166,7 +166,7 @@ def _files(
         wants = {
             oid: job
             for job, source, choice in chosen
-            if find is _single or job.commit not in whole
+            if (choice.include if find is _single else job.commit not in whole)
             for oid in find(fetch, job, source, choice.selection)
         }
         if not wants:

@@ -100,24 +100,21 @@ class GitSource:
 
     def walk(self, descends: Callable[[str], bool]) -> Iterator[tuple[str, Item]]:
         """All files below the folders that `descends` lets in."""
-        budget = [2 * FILES]
-        if descends(""):
-            yield from self._walk(self.tree, "", descends, 0, budget)
-
-    def _walk(
-        self, oid: str, folder: str, descends: Callable[[str], bool], depth: int, budget: list[int]
-    ) -> Iterator[tuple[str, Item]]:
-        refuse_above(DEPTH, depth, "folders inside each other")
-        for entry in self.entries(oid):
-            budget[0] -= 1
+        pending = [(self.tree, "", 0)] if descends("") else []
+        seen = 0
+        while pending:
+            oid, folder, depth = pending.pop()
+            refuse_above(DEPTH, depth, "folders inside each other")
+            entries = self.entries(oid)
             # A small pack can describe billions of paths, by folders that hold equal folders.
-            refuse_above(2 * FILES, 2 * FILES - budget[0], "paths")
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.mode == TREE:
-                if descends(path):
-                    yield from self._walk(entry.oid, path, descends, depth + 1, budget)
-            else:
-                yield path, self._item(entry)
+            seen += len(entries)
+            refuse_above(2 * FILES, seen, "paths")
+            for entry in entries:
+                path = folder + entry.name
+                if entry.mode != TREE:
+                    yield path, self._item(entry)
+                elif descends(path):
+                    pending.append((entry.oid, path + "/", depth + 1))
 
     def _item(self, entry: TreeEntry) -> Item:
         def read() -> bytes:

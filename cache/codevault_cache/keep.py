@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from codevault_cache.errors import DigestMismatch
-from codevault_cache.pack import digest_of
 from codevault_cache.snapshot import Snapshot
 from codevault_cache.source import Item, choose, compose
 
@@ -44,15 +43,14 @@ def keep(cache: Cache, wanted: Wanted, source: Source, repo: str | None, asked: 
     """
     choice = choose(source, wanted.roots, wanted.shared, wanted.include)
     files, left_out = compose(source, choice, wanted.overlay)
-    digest = digest_of(files)
-    if wanted.digest is not None and digest != wanted.digest:
+    try:
+        digest = cache.publish(files, wanted.digest)
+    except DigestMismatch as error:
         raise DigestMismatch(
             f"The code of {wanted.commit or repo} is not the code that was recorded.",
-            f"Its listing has the digest {digest}, and {wanted.digest} was expected; "
-            f"{len(files)} files, {len(left_out)} left out.",
+            f"{error.why} {len(files)} files, {len(left_out)} left out.",
             "codevault show CHECKPOINT, and compare roots, include and overlay",
-        )
-    cache.publish(files)
+        ) from None
     snapshot = Snapshot(
         wanted.commit,
         choice.roots,

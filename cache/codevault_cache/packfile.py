@@ -6,6 +6,7 @@ that `python -O` changes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import zlib
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Entry:
         offset: Where it begins in the pack.
         start: Where its compressed content begins.
         base: What a delta builds on: an offset, an object id, or None.
-        end: Where it ends; known when `contents` is exhausted.
+        end: Where it ends; known when its content was read to the end.
     """
 
     number: int
@@ -111,6 +112,20 @@ def entry_at(body: memoryview, offset: int, id_bytes: int) -> Entry:
     return Entry(number, size, offset, at, base)
 
 
+def inflated(body: memoryview, entry: Entry) -> bytes:
+    """Inflate an entry's content; `contents` tells more."""
+    # Nearly every object is small, and shorter in the pack than inflated: one call does.
+    if entry.size <= PIECE:
+        unzip = zlib.decompressobj()
+        feed = body[entry.start : entry.start + entry.size + 64]
+        with contextlib.suppress(zlib.error):
+            found = unzip.decompress(feed, entry.size + 1)
+            if unzip.eof and len(found) == entry.size:
+                entry.end = entry.start + len(feed) - len(unzip.unused_data)
+                return found
+    return b"".join(contents(body, entry))
+
+
 def contents(body: memoryview, entry: Entry) -> Iterator[bytes]:
     """Inflate an entry's content; its end is known afterwards.
 
@@ -129,8 +144,7 @@ def contents(body: memoryview, entry: Entry) -> Iterator[bytes]:
     try:
         while not unzip.eof:
             if not feed:
-                # About as much as a small object needs: the rest of a feed would be copied.
-                feed = body[at : at + min(64 + left // 2, PIECE)]
+                feed = body[at : at + PIECE]
                 at += len(feed)
                 if not feed:
                     raise HostileObject("A git pack is cut short.", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from codevault_cache import paths
-from codevault_cache.errors import CorruptEntry, Missing
+from codevault_cache.errors import CorruptEntry, DigestMismatch, Missing
 from codevault_cache.laidout import existing, lay_out
 from codevault_cache.pack import encode
 from codevault_cache.publish import publish_file, written
@@ -30,22 +30,31 @@ def pack_problem(path: str, digest: str) -> str | None:
     return None
 
 
-def put(roots: Sequence[str], files: Mapping[str, tuple[int, bytes]]) -> str:
+def put(
+    roots: Sequence[str], files: Mapping[str, tuple[int, bytes]], expected: str | None = None
+) -> str:
     """Keep the files of a snapshot in the first folder, unless a good pack of them is in any.
 
     Args:
         roots: The cache's folders.
         files: Tree path to git mode and content.
+        expected: The digest that they must have; None takes any.
 
     Returns:
         The digest.
 
     Raises:
         UnsafeName: A path must not become a file on this machine.
+        DigestMismatch: They have another digest; nothing is kept.
         Unwritable: The first folder does not take them.
     """
     check_paths(files)
     digest, pieces = encode(files)
+    if expected not in (None, digest):
+        raise DigestMismatch(
+            "The files are not the code that was recorded.",
+            f"Their listing has the digest {digest}, and {expected} was expected.",
+        )
     root = roots[0]
     with written(root):
         if all(pack_problem(paths.pack(each, digest), digest) is not None for each in roots):

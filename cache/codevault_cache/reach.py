@@ -99,6 +99,7 @@ def _remotely(address: Address, commit: str) -> bool:
     import tempfile
 
     from codevault_cache.depot import add_pack, depot
+    from codevault_cache.publish import unfinished
     from codevault_cache.wire import wire
 
     with wire(address) as server:
@@ -110,9 +111,9 @@ def _remotely(address: Address, commit: str) -> bool:
     with tempfile.TemporaryDirectory(prefix="codevault-reach-") as folder:
         objects = os.path.join(folder, "objects")
         with depot(objects, commit) as store, wire(address) as server:
-            with tempfile.TemporaryFile(dir=folder) as file:
+            with unfinished(folder) as (fd, path), os.fdopen(fd, "wb", closefd=False) as file:
                 server.fetch(file, sorted(tips), filter_spec=_NO_TREES, limit=_PACK_BYTES)
-                add_pack(objects, folder, file, sha256=len(commit) == 64)
+                add_pack(objects, fd, path, folder, sha256=len(commit) == 64)
             return commit.encode() in _ancestors(store, tips)
 
 

@@ -7,24 +7,27 @@ asked for it; the pack goes into the store as it came.
 from __future__ import annotations
 
 import hashlib
+import struct
 import zlib
 from dataclasses import dataclass, field
-from io import BytesIO
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from codevault_cache.errors import HostileObject
 from codevault_cache.limits import (
     DELTA_BYTES,
-    FILE_BYTES,
     HELD_BYTES,
     INFLATED_BYTES,
     PACK_OBJECTS,
     refuse_above,
 )
-from codevault_cache.packfile import KINDS, Entry, body_of, contents, count_of, entry_at
+from codevault_cache.packfile import KINDS, Entry, body_of, contents, count_of, entry_at, inflated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_SMALL = HELD_BYTES // 16
+"""Larger objects are hashed as they are inflated, and not held."""
 
 
 @dataclass(slots=True)
@@ -52,20 +55,20 @@ class Received:
         if held is not None:
             return held[1]
         refuse_above(DELTA_BYTES, entry.size, "bytes in the base of a delta")
-        return b"".join(contents(self.body, entry))
+        return inflated(self.body, entry)
 
     def read(self, entry: Entry) -> bytes | None:
         """Inflate an entry; give the id of a whole object, and None for a delta."""
         self._spend(entry.size)
         if entry.number not in KINDS:
             refuse_above(DELTA_BYTES, entry.size, "bytes in one delta of a git pack")
-            content = b"".join(contents(self.body, entry))
-            if self._room(content):
-                self._deltas[entry.offset] = content
+            delta = inflated(self.body, entry)
+            if self._room(delta):
+                self._deltas[entry.offset] = delta
             return None
         kind = KINDS[entry.number]
-        if entry.size <= FILE_BYTES:
-            return self._add(entry, kind, b"".join(contents(self.body, entry)))
+        if entry.size <= _SMALL:
+            return self._add(entry, kind, inflated(self.body, entry))
         total = self._hash(kind, entry.size)
         for piece in contents(self.body, entry):
             total.update(piece)
@@ -75,24 +78,24 @@ class Received:
         """Make the object that a delta describes; give its id and content."""
         delta = self._deltas.pop(entry.offset, None)
         if delta is None:
-            delta = b"".join(contents(self.body, entry))
+            delta = inflated(self.body, entry)
         else:
             self._held -= len(delta)
-        content = applied(base, delta)
-        self._spend(len(content))
-        return self._add(entry, kind, content), content
+        made = applied(base, delta)
+        self._spend(len(made))
+        return self._add(entry, kind, made), made
 
-    def _add(self, entry: Entry, kind: str, content: bytes) -> bytes:
-        total = self._hash(kind, len(content))
-        total.update(content)
+    def _add(self, entry: Entry, kind: str, found: bytes) -> bytes:
+        total = self._hash(kind, len(found))
+        total.update(found)
         oid = self._place(entry, total.digest())
-        if len(content) <= FILE_BYTES and self._room(content):
-            self.objects[oid.hex()] = kind, content
+        if len(found) <= _SMALL and self._room(found):
+            self.objects[oid.hex()] = kind, found
         return oid
 
     def _hash(self, kind: str, size: int) -> hashlib._Hash:
         head = f"{kind} {size}\0".encode()
-        return hashlib.sha256(head) if self.sha256 else hashlib.sha1(head, usedforsecurity=False)
+        return hashlib.sha256(head) if self.sha256 else _sha1(head)
 
     def _place(self, entry: Entry, oid: bytes) -> bytes:
         self.places[oid] = entry.offset, zlib.crc32(self.body[entry.offset : entry.end])
@@ -102,10 +105,10 @@ class Received:
         self._inflated += size
         refuse_above(INFLATED_BYTES, self._inflated, "bytes of inflated git objects")
 
-    def _room(self, content: bytes) -> bool:
-        if self._held + len(content) > HELD_BYTES:
+    def _room(self, found: bytes) -> bool:
+        if self._held + len(found) > HELD_BYTES:
             return False
-        self._held += len(content)
+        self._held += len(found)
         return True
 
 
@@ -164,10 +167,10 @@ def _resolve(
         entry = waiting.pop()
         if not waiting:
             stack.pop()
-        oid, content = got.resolve(entry, kind, base)
+        oid, made = got.resolve(entry, kind, base)
         waiting = deltas.pop(entry.offset, []) + deltas.pop(oid, [])
         if waiting:
-            stack.append((content, waiting))
+            stack.append((made, waiting))
 
 
 def applied(base: bytes, delta: bytes) -> bytes:
@@ -192,12 +195,12 @@ def applied(base: bytes, delta: bytes) -> bytes:
     # Before the library makes room for it.
     refuse_above(DELTA_BYTES, size, "bytes in one object of a git pack")
     try:
-        content = b"".join(apply_delta(base, delta))
+        made = b"".join(apply_delta(base, delta))
     except (ApplyDeltaError, ValueError, AssertionError) as error:
         raise HostileObject("A delta in a git pack is malformed.", str(error)) from None
-    if expected != len(base) or len(content) != size:
+    if expected != len(base) or len(made) != size:
         raise HostileObject("A delta in a git pack lies about its size.", "")
-    return content
+    return made
 
 
 def _number(delta: bytes, at: int) -> tuple[int, int]:
@@ -212,8 +215,30 @@ def _number(delta: bytes, at: int) -> tuple[int, int]:
 
 
 def _index(places: Mapping[bytes, tuple[int, int]], checksum: bytes) -> bytes:
-    from dulwich.pack import write_pack_index_v2
+    """An index of version 2, as git writes it."""
+    oids = sorted(places)
+    fan = [0] * 256
+    for oid in oids:
+        fan[oid[0]] += 1
+    rows = [places[oid] for oid in oids]
+    # Offsets of 31 bits lie in the table; longer ones in a table of their own, by number.
+    far = [offset for offset, _ in rows if offset >> 31]
+    number = {offset: 1 << 31 | i for i, offset in enumerate(far)}
+    offsets = [number.get(offset, offset) for offset, _ in rows]
+    table = b"".join(
+        (
+            b"\xfftOc\x00\x00\x00\x02",
+            struct.pack(">256L", *accumulate(fan)),
+            *oids,
+            struct.pack(f">{len(rows)}L", *(crc for _, crc in rows)),
+            struct.pack(f">{len(rows)}L", *offsets),
+            struct.pack(f">{len(far)}Q", *far),
+            checksum,
+        )
+    )
+    total = hashlib.sha256(table) if len(checksum) == 32 else _sha1(table)
+    return table + total.digest()
 
-    file = BytesIO()
-    write_pack_index_v2(file, [(oid, *places[oid]) for oid in sorted(places)], checksum)
-    return file.getvalue()
+
+def _sha1(head: bytes) -> hashlib._Hash:
+    return hashlib.sha1(head, usedforsecurity=False)

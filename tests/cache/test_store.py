@@ -442,6 +442,22 @@ def test_I3_everything_is_synced_before_it_is_visible(
     publish.publish_folder(paths.tree(root, "d" * 64), paths.tmp(root), FILES)
     assert calls[:3] == ["fsync file"] * 3
     assert calls[3:] == ["fsync folder"] * 2 + ["rename", "fsync folder"]
+    calls.clear()
+    many = {f"d/{i}.py": (0o100644, b"x") for i in range(publish.MANY)}
+    real_sync = publish.sync_file_system
+
+    def sync_all(path: str) -> bool:
+        calls.append("sync all")
+        return real_sync(path)
+
+    monkeypatch.setattr(publish, "sync_file_system", sync_all)
+    publish.publish_folder(paths.tree(root, "e" * 64), paths.tmp(root), many)
+    assert calls[0] == "sync all"
+    assert calls[-2:] == ["rename", "fsync folder"]
+    calls.clear()
+    monkeypatch.setattr(publish, "sync_file_system", lambda path: False)
+    publish.publish_folder(paths.tree(root, "f" * 64), paths.tmp(root), many)
+    assert calls == ["fsync file"] * 100 + ["fsync folder"] * 3 + ["rename", "fsync folder"]
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EBADF])
