@@ -164,13 +164,19 @@ def forget(splint: str) -> None:
     _audits.pop(splint, None)
 
 
-def warn(audit: Audit, stacklevel: int = 2) -> None:
-    """Issues one `AuditWarning` that lists the findings that change results, if there are any."""
+def warn(audit: Audit, restore: str, stacklevel: int = 2) -> None:
+    """Issues one `AuditWarning` that lists the findings that change results, if there are any.
+
+    Args:
+        audit: What was found.
+        restore: The line that puts it back, for whoever reads the warning.
+        stacklevel: As for `warnings.warn`.
+    """
     findings = [str(finding) for finding in audit.findings if finding.changes_results]
     if findings:
         text = (
             f"the old code changed what this whole process computes with: {'; '.join(findings)}. "
-            "Put it back: codevault.provenance(policy).audit.restore()"
+            f"Put it back: {restore}"
         )
         warnings.warn(text, AuditWarning, stacklevel + 1)
 

@@ -81,7 +81,7 @@ def load_policy(
         _assign_weights(policy, checkpoint, chosen, where)
         replay = _replay_probe(policy, checkpoint, where) if probe else None
     policy = policy.to(device) if hasattr(policy, "to") else policy
-    audit.warn(watch.audit)
+    audit.warn(watch.audit, "codevault.provenance(policy).audit.restore()")
     why = "given by the caller" if allowed is None else allowed.reason
     origin = (where, checkpoint.path, checkpoint.manifest, description, splint, why)
     changed = None if splint is None else splint.audit

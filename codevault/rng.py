@@ -16,7 +16,7 @@ def kept_rng() -> Iterator[None]:
     """Restores Python's, numpy's and torch's (CPU and CUDA) generators on leaving.
 
     CUDA is looked at only where it is in use: asking would start it on every device, and processes
-    that are forked afterwards could not use it.
+    that are forked afterwards could not use it. Before that, the seeds that wait for it are kept.
     """
     import torch
 
@@ -24,6 +24,7 @@ def kept_rng() -> Iterator[None]:
     numpy = sys.modules.get("numpy")
     state = numpy.random.get_state() if numpy is not None else None
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    waiting = dict(vars(torch.cuda._lazy_seed_tracker))  # noqa: SLF001
     try:
         yield
     finally:
@@ -33,3 +34,8 @@ def kept_rng() -> Iterator[None]:
             numpy.random.set_state(state)
         if cuda is not None:
             torch.cuda.set_rng_state_all(cuda)
+        elif torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            for seed, _ in filter(None, waiting["call_order"]):  # started meanwhile
+                seed()
+        else:
+            vars(torch.cuda._lazy_seed_tracker).update(waiting)  # noqa: SLF001

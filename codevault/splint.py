@@ -59,7 +59,7 @@ class Splint:
             return import_module(name)
         with self._mount.lock, audits.watching(self.name, self.snapshot.shared) as watch:
             found = import_module(name)
-        audits.warn(watch.audit)
+        audits.warn(watch.audit, "splint.audit.restore()")
         return found
 
     def load_symbol(self, path: str) -> Any:

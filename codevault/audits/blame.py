@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault.audits import patches
+from codevault.audits.check import ABSENT
 from codevault.audits.wording import homes_of
 from codevault_importhook import split
 
@@ -59,7 +60,8 @@ class Blame:
         holder = str(change.key[0])
         if any(f"{holder}.".startswith(f"{home}.") for home in homes):
             return True
-        return not (callable(change.before) or hasattr(type(change.before), "__get__"))
+        value = change.after if change.before is ABSENT else change.before
+        return not (callable(value) or hasattr(type(value), "__get__"))
 
     def _is_shared(self, module: str) -> bool:
         """Whether a module is shared and was loaded before: the application's, and at work."""

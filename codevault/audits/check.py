@@ -109,7 +109,10 @@ def differing(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> Iterable[C
 
 def same(a: Any, b: Any) -> bool:
     """Whether two values are one object, or equal plain data."""
-    return a is b or (type(a) is type(b) and isinstance(a, _VALUES) and bool(a == b))
+    try:
+        return a is b or (type(a) is type(b) and isinstance(a, _VALUES) and bool(a == b))
+    except Exception:  # whatever the comparison of something inside raises, as arrays do
+        return False
 
 
 def setting(

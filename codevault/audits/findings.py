@@ -63,7 +63,8 @@ class Audit:
 
     def __add__(self, later: Audit) -> Audit:
         """The findings of two loads of the same code; `later` came after this one."""
-        return Audit((*self.findings, *later.findings), (*later._undo, *self._undo))
+        findings = dict.fromkeys((*self.findings, *later.findings))  # a hundred loads find the same
+        return Audit(tuple(findings), (*later._undo, *self._undo))
 
     def restore(self) -> tuple[str, ...]:
         """Puts back what can be put back; of random numbers, to where they were before the load.

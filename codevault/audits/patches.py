@@ -1,11 +1,13 @@
 """The sweep for monkeypatches: attributes of modules and classes that were replaced.
 
-Only attributes that were there before are compared, each by identity. A module that fills in its
-own globals, or a counter in it, is no patch: `blame` tells them apart.
+Attributes that were there before are compared, each by identity; a new one counts if it hides one
+of a base class, or a builtin. A module that fills in its own globals, or a counter in it, is no
+patch: `blame` tells them apart.
 """
 
 from __future__ import annotations
 
+import builtins
 import operator
 import sys
 from types import ModuleType
@@ -82,7 +84,8 @@ def _check(name: str, holders: Holders, *, telling: bool = False) -> Check:
         return {title: (holder, vars(holder).copy()) for title, holder in found.values()}
 
     def put(_: Any, key: tuple[str, str], value: Any) -> None:
-        setattr(dict(holders())[key[0]], key[1], value)
+        holder = dict(holders())[key[0]]
+        delattr(holder, key[1]) if value is ABSENT else setattr(holder, key[1], value)
 
     return Check(
         name,
@@ -100,13 +103,21 @@ def _check(name: str, holders: Holders, *, telling: bool = False) -> Check:
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
-    for title, (_, old) in before.items():
+    for title, (holder, old) in before.items():
         new = after[title][1]
         if len(old) == len(new) and all(map(operator.is_, old.values(), new.values())):
             continue
         for name, value in old.items():
             if new.get(name, ABSENT) is not value and name not in _FILLED_IN:
                 yield Change((title, name), value, new.get(name, ABSENT))
+        for name in new.keys() - old.keys() - _FILLED_IN:
+            if _hides(holder, name):
+                yield Change((title, name), ABSENT, new[name])
+
+
+def _hides(holder: Any, name: str) -> bool:
+    bases = holder.__mro__[1:] if isinstance(holder, type) else (builtins,)
+    return any(name in vars(base) for base in bases)
 
 
 def _shared(prefixes: Sequence[str]) -> Iterable[tuple[str, Any]]:

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 AREA: Final = "random numbers"
 _BLOCK: Final = 624
-_FAR: Final = 1024
+_FAR: Final = 4096
 _NEAR: Final = 64
-"""How many blocks a load may draw and still be followed."""
+"""How many blocks a load may draw and still be followed; two and a half million words, where
+nothing else tells whether they were drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,15 @@ class Stream:
         """Whether drawing at most `blocks` blocks of numbers gives `other`."""
         if self.words == other.words:
             return self.position <= other.position
-        dice = random.Random()  # noqa: S311
-        dice.setstate((3, (*self.words, _BLOCK), None))
-        for _ in range(blocks):
-            dice.getrandbits(32 * _BLOCK)
-            if dice.getstate()[1][:_BLOCK] == other.words:
-                return True
-        return False
+        wanted = _dice(other.words, 0).getrandbits(32 * _BLOCK)
+        dice = _dice(self.words, _BLOCK)
+        return any(dice.getrandbits(32 * _BLOCK) == wanted for _ in range(blocks))
+
+
+def _dice(words: tuple[int, ...], position: int) -> random.Random:
+    dice = random.Random()  # noqa: S311
+    dice.setstate((3, (*words, position), None))
+    return dice
 
 
 def _of_random(random: Any) -> Mapping[str, Any]:

@@ -86,6 +86,18 @@ RESULTS = {
         torch.nn.Linear.forward = forward
         """,
     ),
+    "patched where it is inherited": (
+        "patched library code",
+        """
+        import torch
+        def train(self, mode=True): return self
+        torch.nn.Linear.train = train
+        """,
+    ),
+    "patched where a builtin is used": (
+        "patched library code",
+        "import torch; torch.nn.functional.len = lambda x: 1",
+    ),
     "patched by a partial": (
         "patched library code",
         "import functools, torch; torch.load = functools.partial(torch.load, weights_only=False)",

@@ -15,8 +15,9 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING
 
-import gymnasium  # noqa: F401
+import gymnasium
 import matplotlib  # noqa: F401
+import numpy
 import pytest
 import tensordict.nn  # noqa: F401
 import torch
@@ -143,7 +144,7 @@ def test_audit_takes_drawing_for_no_change(planter: Planter) -> None:
     text = """
         import random, numpy, torch
         [random.gauss(0, 1) for _ in range(3000)]
-        numpy.random.normal(size=3000)
+        numpy.random.normal(size=1 << 19)
         torch.nn.Linear(300, 300)
         torch.randn(1 << 20)
     """
@@ -257,20 +258,40 @@ def test_audit_warns_once_of_what_changes_results(planter: Planter) -> None:
     )
     found.restore()
     with pytest.warns(AuditWarning) as caught:
-        audit.warn(found, stacklevel=1)
+        audit.warn(found, "splint.audit.restore()", stacklevel=1)
     (warning,) = caught
     assert warning.filename == __file__
     text = str(warning.message)
     assert "torch default dtype: torch.float32 -> torch.float64" in text
     assert "torch gradients: True -> False" in text
     assert "NEW_KEY" not in text
+    assert text.endswith("Put it back: splint.audit.restore()")
 
 
 def test_audit_does_not_warn_of_other_state(planter: Planter) -> None:
     found = planter.plant("import os; os.environ['NEW_KEY'] = 'x'")
     found.restore()
-    audit.warn(found)
-    audit.warn(audit.Audit())
+    audit.warn(found, "")
+    audit.warn(audit.Audit(), "")
+
+
+def test_audit_survives_values_that_cannot_be_compared(planter: Planter) -> None:
+    """Arrays inside a tuple have no truth value."""
+    gymnasium.registry["Array-v0"] = (numpy.zeros(2),)  # type: ignore[assignment]
+    try:
+        text = "import gymnasium, numpy\ngymnasium.registry['Array-v0'] = (numpy.zeros(2),)"
+        (finding,) = planter.plant(text).findings
+        assert finding.name == "gymnasium environments"
+    finally:
+        del gymnasium.registry["Array-v0"]
+
+
+def test_audit_of_many_loads_tells_a_thing_once() -> None:
+    finding = audit.Finding("a", "b", "1", "2", changes_results=False, restorable=False)
+    total = audit.Audit()
+    for _ in range(3):
+        total += audit.Audit((finding,))
+    assert total.findings == (finding,)
 
 
 # -- watching -------------------------------------------------------------------------------------

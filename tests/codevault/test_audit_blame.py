@@ -148,6 +148,7 @@ def compat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         ("gait.compat.MODE = 'fast'", "gait.compat.MODE", "fast"),
         ("setattr(gait.compat.Policy, 'limit', 4)", "gait.compat.Policy.limit", "4"),
         ("class Other: pass\ngait.compat.Policy = Other", "gait.compat.Policy", "planted0.Other"),
+        ("gait.compat.max = min", "gait.compat.max", "builtins.min"),
         ("del gait.compat.lazy", "gait.compat.lazy", "none"),
     ],
 )
