@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from codevault.audits import patches
 from codevault.audits.check import ABSENT
-from codevault.audits.wording import homes_of
+from codevault.audits.wording import homes_of, is_own
 from codevault_importhook import split
 
 if TYPE_CHECKING:
@@ -39,7 +39,13 @@ class Blame:
         )
 
     def is_old(self, change: Change, check: Check) -> bool:
-        """Whether the old code, or a shared function that it called, made the change."""
+        """Whether the old code, or a shared function that it called, made a change for others.
+
+        What is registered for a class of its own concerns nobody else.
+        """
+        parts = change.key if isinstance(change.key, tuple) else (change.key,)
+        if any(isinstance(part, type) and is_own(part) for part in parts):
+            return False
         homes = [*homes_of(change.after), *homes_of(change.key)]
         if any(home.partition(".")[0] in _OURS for home in homes):
             return False

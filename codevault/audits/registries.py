@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault.audits.check import ABSENT, Change, Check, entries, setting
+from codevault.audits.wording import is_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -51,9 +52,14 @@ def _put_node(pytree: Any, key: Any, value: Any) -> None:
         pytree.SUPPORTED_NODES[key] = value
 
 
+def _safe_globals(serialization: Any) -> frozenset[Any]:
+    return frozenset(entry for entry in serialization.get_safe_globals() if not is_own(entry))
+
+
 def _put_safe_globals(serialization: Any, before: frozenset[Any]) -> None:
+    own = list(filter(is_own, serialization.get_safe_globals()))
     serialization.clear_safe_globals()
-    serialization.add_safe_globals(list(before))
+    serialization.add_safe_globals([*before, *own])
 
 
 def _optree(registry: Any) -> Mapping[Any, Any]:
@@ -157,7 +163,7 @@ CHECKS: Final[tuple[Check, ...]] = (
         "classes that torch.load takes",
         _AREA,
         "torch.serialization",
-        lambda serialization: frozenset(serialization.get_safe_globals()),
+        _safe_globals,
         _put_safe_globals,
         blame=(r"\b(add|clear)_safe_globals\b",),
     ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from codevault.audits.check import ABSENT, Change, Check, same
 from codevault_importhook import strip
+from codevault_importhook.naming import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,6 +42,11 @@ def homes_of(value: Any) -> list[str]:
             break
         value = inner
     return found
+
+
+def is_own(thing: Any) -> bool:
+    """Whether a class or function is a snapshot's."""
+    return str(getattr(thing, "__module__", "")).startswith(PREFIX)
 
 
 def home_of(value: Any) -> str | None:

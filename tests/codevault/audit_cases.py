@@ -153,9 +153,8 @@ STATE = {
     "copyreg": (
         "copyreg reducers",
         """
-        import copyreg
-        class Own: pass
-        copyreg.pickle(Own, lambda own: "own")
+        import argparse, copyreg
+        copyreg.pickle(argparse.Namespace, lambda options: "options")
         """,
     ),
     "new builtin": ("names in builtins", "import builtins; builtins.cprint = print"),
@@ -183,8 +182,8 @@ STATE = {
         "reducers of multiprocessing",
         """
         from multiprocessing.reduction import ForkingPickler
-        class Own: pass
-        ForkingPickler.register(Own, str)
+        from argparse import Namespace
+        ForkingPickler.register(Namespace, str)
         """,
     ),
     "resource limit": (
@@ -271,17 +270,17 @@ STATE = {
         "classes that torch.load takes",
         """
         import torch
-        class Own: pass
-        torch.serialization.add_safe_globals([Own])
+        from argparse import Namespace
+        torch.serialization.add_safe_globals([Namespace])
         """,
     ),
     "pytree": (
         "torch pytree nodes",
         """
         import torch
-        class Own: pass
+        from argparse import Namespace
         torch.utils._pytree._private_register_pytree_node(
-            Own, lambda o: ([], None), lambda v, c: Own())
+            Namespace, lambda o: ([], None), lambda v, c: Namespace())
         """,
     ),
     "numpy errors": ("numpy errors", "import numpy; numpy.seterr(under='raise')"),
@@ -298,8 +297,8 @@ STATE = {
         "divergences of distributions",
         """
         import torch
-        class Own(torch.distributions.Normal): pass
-        @torch.distributions.register_kl(Own, Own)
+        from torch.distributions import Cauchy, Gumbel
+        @torch.distributions.register_kl(Cauchy, Gumbel)
         def _kl(p, q): return 0
         """,
     ),
@@ -444,6 +443,18 @@ CLEAN = {
             A = 1
         @functools.singledispatch
         def f(x): return x
+    """,
+    "registrations for classes of its own": """
+        import copyreg, torch
+        from multiprocessing.reduction import ForkingPickler
+        from torch.distributions import Normal, register_kl
+        class Own(Normal): pass
+        copyreg.pickle(Own, lambda own: "own")
+        ForkingPickler.register(Own, str)
+        torch.serialization.add_safe_globals([Own])
+        torch.utils._pytree.register_pytree_node(Own, lambda o: ([], None), lambda v, c: Own())
+        @register_kl(Own, Normal)
+        def _kl(p, q): return 0
     """,
     "state kept by contexts": """
         import decimal, random, torch, numpy

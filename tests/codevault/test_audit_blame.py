@@ -80,8 +80,8 @@ def test_audit_sees_old_code_beside_a_library(library: Path, planter: Planter) -
         import copyreg, gymnasium, json, library, logging, math, os, torch
         os.environ["MINE"] = "1"
         gymnasium.register("Mine-v0", entry_point="mine:Env")
-        class Mine: pass
-        copyreg.pickle(Mine, str)
+        def mine(thing): return "mine"
+        copyreg.pickle(math.__class__, mine)
         logging.getLogger("gymnasium").setLevel(5)
         math.tau = 6.0
         torch.set_num_threads(torch.get_num_threads() + 1)
@@ -92,7 +92,7 @@ def test_audit_sees_old_code_beside_a_library(library: Path, planter: Planter) -
     assert {f.name: f.after for f in found.findings} == {
         "environment variables": "MINE set",
         "gymnasium environments": "Mine-v0: a EnvSpec",
-        "copyreg reducers": "planted0.Mine: builtins.str",
+        "copyreg reducers": "builtins.module: planted0.mine",
         "loggers": "gymnasium: (5, True, False, (), ())",
         "patched library code": "math.tau: 6.0, torch.nn.functional.relu: torch._C._nn.gelu",
         "torch threads": str(torch.get_num_threads() + 1),
