@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import codevault_importhook as hook
 from codevault.registries import ledger
-from codevault.registries.registrant import OURS, registering
+from codevault.registries.registrant import OURS, is_for_itself, outside, registering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -114,9 +114,12 @@ def guard(real: Callable[..., Any], rule: Rule, within: tuple[str, ...]) -> Call
     def call(
         perform: Callable[..., Any], frame: FrameType | None, args: tuple[Any, ...], options: Any
     ) -> Any:
+        frame = outside(frame, within)
+        if frame is None or is_for_itself(frame):
+            return perform()
         claims = _claims(rule, args, options)
         values = [value for claim in claims for value in claim.parts.values()]
-        who = registering(frame, within, values) if claims else None
+        who = registering(frame, values) if claims else None
         if who is None:
             return perform()
         with _lock:

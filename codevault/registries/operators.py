@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from codevault.registries import ledger
 from codevault.registries.guard import Rule
 from codevault.registries.ledger import Claim, Unreadable
-from codevault.registries.registrant import Registrant, at, registering
+from codevault.registries.registrant import Registrant, at, is_for_itself, outside, registering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,7 +206,8 @@ def _guard_namespaces() -> None:
     def dispatch_library(kind: str, name: str, *rest: Any) -> Any:
         if kind != "DEF":
             return real(kind, name, *rest)
-        who = registering(sys._getframe(1), ("torch.library",), ())  # noqa: SLF001
+        frame = outside(sys._getframe(1), ("torch.library",))  # noqa: SLF001
+        who = None if frame is None or is_for_itself(frame) else registering(frame, ())
         key = ("namespace", name)
         try:
             made = real(kind, name, *rest)

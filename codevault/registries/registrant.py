@@ -46,48 +46,54 @@ class Registrant:
         return f"{whole} ({self.place})" if self.place else whole
 
 
-def registering(
-    frame: FrameType | None, within: Iterable[str], values: Iterable[object]
-) -> Registrant | None:
-    """Who makes a call that arrives from `frame`; None for a library that acts for itself.
-
-    The first frame outside the registry decides. Where that is a library's, the registered code
-    decides: a helper registers on behalf of whoever wrote the functions it is given.
-
-    Args:
-        frame: The caller's.
-        within: Names of the registry's own modules.
-        values: What is registered.
-    """
+def outside(frame: FrameType | None, within: Iterable[str]) -> FrameType | None:
+    """The first frame, from `frame` up, that is not one of the registry's own modules `within`."""
     skipped = (OURS, *within)
     while frame is not None and _in(frame.f_globals.get("__name__"), skipped):
         frame = frame.f_back
-    if frame is None:
-        return None
-    module = frame.f_globals.get("__name__")
-    module = module if isinstance(module, str) else ""
+    return frame
+
+
+def is_for_itself(frame: FrameType) -> bool:
+    """Whether a library's module is being executed: what it registers then is its own."""
+    if _is_known(_module(frame)):
+        return False
+    above: FrameType | None = frame
+    while above is not None and origin.is_library_frame(above):
+        if above.f_code.co_name == "<module>":
+            return True
+        above = above.f_back
+    return False
+
+
+def registering(frame: FrameType, values: Iterable[object]) -> Registrant | None:
+    """Who registers `values` by a call from `frame`; None for a library that acts for itself.
+
+    Where the caller is a library, the registered code decides: a helper registers on behalf of
+    whoever wrote the functions it is given.
+    """
+    module = _module(frame)
     place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
     if module.startswith(PREFIX):
         return Registrant(module[:WIDTH], module, place)
-    if registry.is_shared(module) or registry.is_own(module) or not origin.is_library_frame(frame):
+    if _is_known(module) or not origin.is_library_frame(frame):
         holding = registry.holding(frame.f_code.co_filename)  # old code that was loaded by path
         return Registrant(None if holding is None else holding.name, module, place)
     authors = list(_authors(values))
     if authors:
         return next((author for author in authors if not author.library), None)
-    if _loads_a_library(frame):
-        return None
     deciding = hook.deciding(frame)
     return None if deciding is None else Registrant(deciding.name, module, place)
 
 
-def _loads_a_library(frame: FrameType | None) -> bool:
-    """Whether a library's module is being executed: what it registers then is its own."""
-    while frame is not None and origin.is_library_frame(frame):
-        if frame.f_code.co_name == "<module>":
-            return True
-        frame = frame.f_back
-    return False
+def _module(frame: FrameType) -> str:
+    name = frame.f_globals.get("__name__")
+    return name if isinstance(name, str) else ""
+
+
+def _is_known(module: str) -> bool:
+    """Whether a snapshot has or shares a module of this name: then it is no library's."""
+    return registry.is_shared(module) or registry.is_own(module)
 
 
 def behind(values: Iterable[object]) -> Registrant:
@@ -125,8 +131,7 @@ def _authors(values: Iterable[object]) -> Iterator[Registrant]:
         if module.startswith(PREFIX):
             yield Registrant(module[:WIDTH], module, place)
         else:
-            known = registry.is_shared(module) or registry.is_own(module)
-            yield Registrant(None, module, place, library and not known)
+            yield Registrant(None, module, place, library and not _is_known(module))
 
 
 def _is_library_module(module: str) -> bool:
