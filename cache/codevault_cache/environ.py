@@ -28,24 +28,26 @@ def cache_roots(
         stated = os.environ.get("CODEVAULT_CACHE", "")
         paths = [path for path in stated.split(os.pathsep) if path]
         if not paths:
-            paths = _default_roots()
+            from platformdirs import user_cache_dir
+
+            paths = default_roots(user_cache_dir("codevault"))
     elif isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     roots = [os.path.abspath(os.path.expanduser(os.fspath(path))) for path in paths]
     return tuple(dict.fromkeys(roots))
 
 
-def _default_roots() -> list[str]:
+def default_roots(usual: str) -> list[str]:
     """The platform's place for caches; where this user cannot write it, a temporary one before it.
 
-    Containers run as users without a name, or with a home that is not theirs.
-    """
-    from platformdirs import user_cache_dir
+    Containers run as users without a name or with a home that is not theirs.
 
-    try:
-        usual = user_cache_dir("codevault")
-    except RuntimeError:
-        usual = "~"  # there is no home
+    Args:
+        usual: The platform's place; not absolute where there is no home.
+
+    Returns:
+        The folders of the cache.
+    """
     if os.path.isabs(usual):
         there = usual
         while not os.path.exists(there):

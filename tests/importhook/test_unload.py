@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import codevault_importhook as hook
-from tests.importhook.pictures import NAME, OTHER, beside_twins
+from tests.importhook.pictures import NAME, OTHER
 
 if TYPE_CHECKING:
     from tests.importhook.conftest import Put
-
-pytestmark = beside_twins
 
 PICTURE = {
     "pkg/__init__.py": "",
