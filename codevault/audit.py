@@ -20,12 +20,19 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from codevault.audits import seeds
+from codevault.audits import (
+    interpreter,
+    libraries,
+    logs,
+    patches,
+    registries,
+    seeds,
+    system,
+    torchstate,
+)
 from codevault.audits.blame import Blame
 from codevault.audits.check import ABSENT, Change, Check
 from codevault.audits.findings import Audit, Finding, Undo, mark
-from codevault.audits.table import checks
-from codevault.audits.torchstate import DEFAULT_DEVICE
 from codevault.audits.wording import describe
 from codevault.errors import AuditWarning
 
@@ -48,6 +55,16 @@ __all__ = [
 
 RANDOM: Final = seeds.AREA
 """The area of the random number generators."""
+_CHECKS: Final[tuple[Check, ...]] = (
+    *torchstate.CHECKS,
+    *libraries.CHECKS,
+    *seeds.CHECKS,
+    *registries.CHECKS,
+    *interpreter.CHECKS,
+    *system.CHECKS,
+    *logs.CHECKS,
+)
+"""In the order in which they are read, told and put back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +110,7 @@ def take(splint: str = "", shared: Sequence[str] = ()) -> Before:
     """
     modules = frozenset(list(sys.modules))
     found = []
-    for check in checks(shared):
+    for check in (*_CHECKS, *patches.sweep(shared)):
         state = check.now()
         if state is None and check.module not in modules:
             state = check.fresh
@@ -210,7 +227,7 @@ def _undo(check: Check, state: Mapping[Any, Any], change: Change) -> Undo:
 def _leave_meta(before: Before) -> list[Finding]:
     """Puts back a default device of `meta`: nothing, the audit included, could compute with it."""
     for check, old in before.states:
-        if check.name == DEFAULT_DEVICE and check.put is not None:
+        if check.name == torchstate.DEFAULT_DEVICE and check.put is not None:
             new = check.now()
             if new is not None and new[""] == "meta" != old[""]:
                 check.put(sys.modules[check.module], "", old[""])

@@ -16,14 +16,11 @@ def state_folder(kind: str) -> str | None:
     """A folder of this user's own state, made on demand with mode 0700; None if there can be none.
 
     Args:
-        kind: `mounts`, `saved`, `verified` or `downloads`.
+        kind: `mounts`, `saved`, `verified`, `downloads`, or `config` where there is no home.
     """
-    import platformdirs
-
-    for top in (
-        platformdirs.user_state_dir("codevault", appauthor=False),
-        os.path.join(tempfile.gettempdir(), f"codevault-{os.getuid()}"),
-    ):
+    for top in (_usual("state"), os.path.join(tempfile.gettempdir(), f"codevault-{os.getuid()}")):
+        if not os.path.isabs(top):
+            continue
         folder = os.path.join(top, kind)
         try:
             os.makedirs(top, mode=0o700, exist_ok=True)
@@ -89,9 +86,21 @@ def only_ours(info: os.stat_result) -> bool:
 
 def grants_file() -> str:
     """The file of this user's grants, one a line; it need not exist."""
+    top = _usual("config")
+    if not os.path.isabs(top):
+        top = state_folder("config") or os.devnull
+    return os.path.join(top, "trust")
+
+
+def _usual(kind: str) -> str:
+    """The platform's place for this user's state or configuration; "~" where there is no home."""
     import platformdirs
 
-    return os.path.join(platformdirs.user_config_dir("codevault", appauthor=False), "trust")
+    find = {"state": platformdirs.user_state_dir, "config": platformdirs.user_config_dir}[kind]
+    try:
+        return find("codevault", appauthor=False)
+    except RuntimeError:
+        return "~"
 
 
 def _is_ours(folder: str) -> bool:

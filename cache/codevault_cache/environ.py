@@ -28,26 +28,24 @@ def cache_roots(
         stated = os.environ.get("CODEVAULT_CACHE", "")
         paths = [path for path in stated.split(os.pathsep) if path]
         if not paths:
-            from platformdirs import user_cache_dir
-
-            paths = default_roots(user_cache_dir("codevault"))
+            paths = _default_roots()
     elif isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     roots = [os.path.abspath(os.path.expanduser(os.fspath(path))) for path in paths]
     return tuple(dict.fromkeys(roots))
 
 
-def default_roots(usual: str) -> list[str]:
+def _default_roots() -> list[str]:
     """The platform's place for caches; where this user cannot write it, a temporary one before it.
 
-    Containers run as users without a name or with a home that is not theirs.
-
-    Args:
-        usual: The platform's place; not absolute where there is no home.
-
-    Returns:
-        The folders of the cache.
+    Containers run as users without a name, or with a home that is not theirs.
     """
+    from platformdirs import user_cache_dir
+
+    try:
+        usual = user_cache_dir("codevault")
+    except RuntimeError:
+        usual = "~"  # there is no home
     if os.path.isabs(usual):
         there = usual
         while not os.path.exists(there):

@@ -136,9 +136,9 @@ def _looked_at(cache: Cache, root: str) -> Iterator[tuple[str, str, str | None, 
     for digest, folder in trees(root):
         packs_of = (paths.pack(each, digest) for each in cache.roots)
         pack = next((path for path in packs_of if os.path.exists(path)), None)
-        if pack is None or not DIGEST.fullmatch(digest):
-            yield "trees", folder, "It has no pack to be compared with.", 0
-        else:
+        if not DIGEST.fullmatch(digest):
+            yield "trees", folder, "Its name is no digest.", 0
+        elif pack is not None:  # without one nobody reads it, and a collection removes it
             yield "trees", folder, *_laid_out_problem(folder, pack, digest)
     for digest, path in packs(root).items():
         good = DIGEST.fullmatch(digest)

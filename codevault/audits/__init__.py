@@ -1,5 +1,5 @@
-"""What the audit looks at: one table of checks, and who is to blame for a change.
+"""What the audit looks at, and who is to blame for a change.
 
-Read in this order: check, wording, torchstate, torchsettings, seeds, numeric, registries,
-interpreter, system, logs, patches, table, blame, findings.
+Read in this order: check, wording, then the checks: torchstate, libraries, seeds, registries,
+interpreter, system, logs, patches; then blame, findings.
 """

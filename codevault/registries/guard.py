@@ -8,14 +8,15 @@ A guard passes a call on unless somebody else holds the place and a snapshot tak
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 import threading
+import warnings
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import codevault_importhook as hook
+from codevault.errors import CodevaultWarning
 from codevault.registries import ledger
 from codevault.registries.registrant import OURS, is_for_itself, outside, registering
 
@@ -82,12 +83,22 @@ _Replaced = dict[str, list[tuple[object, object]]]
 
 
 def _guard(library: Library, replaced: _Replaced, module: ModuleType) -> None:
-    for path, rule in library.rules(module).items():
+    try:
+        rules = library.rules(module)
+    except (AttributeError, ImportError) as error:
+        warnings.warn(
+            f"this version of {library.module} keeps its registry in another way ({error}): "
+            "registrations of two versions may replace each other there",
+            CodevaultWarning,
+            stacklevel=2,
+        )
+        return
+    for path, rule in rules.items():
         owner: Any = module
         *parents, name = path.split(".")
         for parent in parents:
             owner = getattr(owner, parent)
-        found = inspect.getattr_static(owner, name, None)
+        found = vars(owner).get(name)
         if found is None:
             continue  # another version of the library, which has no such function
         real = found.__func__ if isinstance(found, staticmethod) else found

@@ -405,3 +405,24 @@ lib = torch.library.Library("mylib", "FRAGMENT")
 lib.define("raw(Tensor x) -> Tensor")
 """
     run(tmp_path, code, host=at(OPERATOR, 1.0) + more)
+
+
+def test_registries_of_an_unknown_version_of_a_library_do_not_break_its_import(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "omegaconf").mkdir()
+    (tmp_path / "omegaconf" / "__init__.py").write_text("from omegaconf.omegaconf import OmegaConf")
+    (tmp_path / "omegaconf" / "omegaconf.py").write_text("class OmegaConf:\n    pass\n")
+    code = """
+        sys.path.insert(0, ".")
+        import warnings
+        from codevault import registries
+        registries.install()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            import omegaconf
+        assert omegaconf.OmegaConf
+        (warning,) = caught
+        assert "omegaconf.omegaconf keeps its registry in another way" in str(warning.message)
+    """
+    run(tmp_path, code)

@@ -13,7 +13,17 @@ import pytest
 
 import codevault_importhook as hook
 from codevault_importhook import registry
-from tests.importhook.pictures import CASE, HOST, NAME, OLD, ROOTS, SHARED, Folder
+from tests.importhook.pictures import (
+    CASE,
+    HOST,
+    NAME,
+    OLD,
+    ROOTS,
+    SHARED,
+    TWIN,
+    Folder,
+    twins_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,8 +57,13 @@ def lay(tmp_path: Path) -> Lay:
 
 
 @pytest.fixture
-def put(lay: Lay) -> Put:
-    """Mounts a picture."""
+def put(request: pytest.FixtureRequest, lay: Lay, host: Any) -> Iterator[Put]:
+    """Mounts a picture; with `beside_twins` beside modules of the host of the same names.
+
+    The host's modules must be afterwards what they were before, and none more may be loaded.
+    """
+    beside = getattr(request, "param", "alone")
+    twins: dict[str, ModuleType | None] = {}
 
     def put(
         picture: Mapping[str, str | bytes],
@@ -57,9 +72,21 @@ def put(lay: Lay) -> Put:
         shared: Sequence[str] = (),
         name: str = NAME,
     ) -> hook.Mount:
+        if beside != "alone":
+            own = twins_of(picture, roots).items()
+            hosts = tuple(f"{name}." for name in shared)
+            modules = {p: m for p, m in own if not f"{m}.".startswith(hosts)}
+            host(dict.fromkeys(modules, TWIN))
+            for module in modules.values():
+                imported = beside == "twin-imported"
+                twins[module] = importlib.import_module(module) if imported else None
         return hook.mount(name, lay(picture), roots=roots, shared=shared)
 
-    return put
+    yield put
+    for name, module in twins.items():
+        assert sys.modules.get(name) is module, f"{name} of the host"
+        assert module is None or vars(module)["host"] == vars(module)["v"] == "host"
+        assert module is None or (module.__spec__ is not None and module.__spec__.name == name)
 
 
 @pytest.fixture

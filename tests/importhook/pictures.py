@@ -7,10 +7,12 @@ import os
 import textwrap
 from typing import TYPE_CHECKING
 
+import pytest
+
 from codevault_importhook import Mount, registry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 NAME = "_splint_0123456789ab_cdef01234567"
@@ -54,6 +56,27 @@ def _bytes(content: str | bytes) -> bytes:
     if isinstance(content, bytes):
         return content
     return textwrap.dedent(content).lstrip("\n").encode()
+
+
+TWIN = "host = v = V = VERSION = 'host'\n"
+"""A module of the host that has the name of one of the snapshot's."""
+
+
+beside_twins = pytest.mark.parametrize(
+    "put", ["alone", "twin-imported", "twin-importable"], indirect=True
+)
+
+
+def twins_of(picture: Mapping[str, str | bytes], roots: Sequence[str]) -> dict[str, str]:
+    """Paths and names of the host's modules that have the names of a snapshot's `pkg`."""
+    tops = [root.strip("./") for root in roots]
+    found = {}
+    for path in picture:
+        for top in tops:
+            inner = path[len(top) :].lstrip("/")
+            if path.startswith(top) and inner.startswith("pkg") and inner.endswith(".py"):
+                found[inner] = inner[:-3].replace("/", ".").removesuffix(".__init__")
+    return found
 
 
 HOST = {

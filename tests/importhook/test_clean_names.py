@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codevault_importhook.pickles import with_original_names
-from tests.importhook.pictures import NAME, OTHER
+from tests.importhook.pictures import NAME, OTHER, beside_twins
 
 if TYPE_CHECKING:
     from tests.importhook.conftest import Lay, Put
@@ -65,6 +65,7 @@ def net(put: Put) -> Any:
     return importlib.import_module(f"{NAME}.pkg.net")
 
 
+@beside_twins
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_clean_names_pickles_of_old_code_are_those_of_the_old_code_alone(
     protocol: int, net: Any, lay: Lay
@@ -88,6 +89,7 @@ def test_clean_names_pickles_of_old_code_are_those_of_the_old_code_alone(
     assert type(net.loads(alone)[0]) is net.Net
 
 
+@beside_twins
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_clean_names_old_code_reads_what_it_wrote(protocol: int, net: Any) -> None:
     value = [*net.everything()[:3], {net.Net: 1}, net.Net]
@@ -96,6 +98,7 @@ def test_clean_names_old_code_reads_what_it_wrote(protocol: int, net: Any) -> No
     assert net.read(file) == (value, value, [value, net.Net])
 
 
+@beside_twins
 def test_clean_names_a_pickle_of_a_library_names_the_splint(net: Any) -> None:
     """A worker finds the class by it, and no other version's."""
     data = pickle.dumps(net.Net())
@@ -103,6 +106,7 @@ def test_clean_names_a_pickle_of_a_library_names_the_splint(net: Any) -> None:
     assert type(pickle.loads(data)) is net.Net
 
 
+@beside_twins
 def test_clean_names_of_another_version_stay(put: Put, net: Any) -> None:
     put(TREE, name=OTHER)
     other = importlib.import_module(f"{OTHER}.pkg.net")
@@ -136,6 +140,7 @@ def test_clean_names_large_buffers_travel_outside(net: Any) -> None:
     assert again[1] == bytearray(b"abc")
 
 
+@beside_twins
 def test_clean_names_the_mounts_pickle_serves_libraries(put: Put) -> None:
     mount = put(TREE)
     old = importlib.import_module(f"{NAME}.pkg.net")
@@ -175,6 +180,7 @@ SPEC = """
     seen = """
 
 
+@beside_twins
 @pytest.mark.parametrize("form", SPECS)
 def test_clean_names_specs_made_from_module_names(form: str, put: Put) -> None:
     source = f"{SPEC.rstrip()} {SPECS[form]}\n"
@@ -183,6 +189,7 @@ def test_clean_names_specs_made_from_module_names(form: str, put: Put) -> None:
     assert old.seen == "pkg.net.Net"
 
 
+@beside_twins
 def test_clean_names_elsewhere_module_names_are_what_they_are(put: Put) -> None:
     put({"pkg/__init__.py": "", "pkg/net.py": SPEC + "1\n"})
     old = importlib.import_module(f"{NAME}.pkg.net")

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib
 import importlib.util
 import inspect
+import io
 import linecache
+import logging
 import os
+import pdb
 import pickle
 import sys
 import traceback
 import typing
+import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.importhook.pictures import NAME
+from tests.importhook.pictures import NAME, beside_twins
 
 if TYPE_CHECKING:
     from tests.importhook.conftest import Put
+
+pytestmark = beside_twins
 
 MODELS = """
     from __future__ import annotations
@@ -84,6 +91,8 @@ MODELS = """
     with open(os.path.join(os.path.dirname(__file__), 'data.txt')) as file:
         data = file.read()
     """
+BOOM = MODELS.split("\n").index("        raise ValueError('boom')  # here")
+"""The line on which it is raised; the picture has no first, empty line."""
 PICTURE: dict[str, str | bytes] = {
     "src/pkg/__init__.py": "",
     "src/pkg/other.py": "class K:\n    def __eq__(self, other): return type(self) is type(other)\n",
@@ -138,10 +147,13 @@ def test_source_that_is_not_on_disk_comes_from_the_loader(put: Put) -> None:
     linecache.clearcache()
     assert "# a comment that stays" in inspect.getsource(models.kernel)
     assert mount.loader.get_source(models.__name__) == inspect.getsource(models)
-    try:
+    with pytest.raises(ValueError, match="boom") as caught:
         models.boom(0)
-    except ValueError:
-        assert "raise ValueError('boom')  # here" in traceback.format_exc()
+    linecache.clearcache()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert f'File "{models.__file__}", line {BOOM}, in boom\n    raise ValueError' in shown
+    linecache.clearcache()
+    assert "# a comment that stays" in debugged(["step", "list"], models.kernel, 1)
 
 
 def test_tracebacks_show_file_line_and_text(models: Any) -> None:
@@ -151,6 +163,75 @@ def test_tracebacks_show_file_line_and_text(models: Any) -> None:
     assert [f.filename for f in frames] == [models.__file__] * 2
     assert frames[-1].line == "raise ValueError('boom')  # here"
     assert frames[-1].name == "boom"
+
+
+def debugged(commands: list[str], function: Any, *args: Any) -> str:
+    """What pdb shows when it runs a function."""
+    shown = io.StringIO()
+    script = io.StringIO("\n".join([*commands, "continue", ""]))
+    debugger = pdb.Pdb(stdin=script, stdout=shown, nosigint=True, readrc=False)
+    debugger.use_rawinput = False
+    before = sys.gettrace()
+    try:
+        with contextlib.suppress(ValueError):
+            debugger.runcall(function, *args)
+    finally:
+        debugger.clear_all_breaks()
+        sys.settrace(before)
+    return shown.getvalue()
+
+
+def test_pdb_stops_at_file_and_line_and_lists_the_text(models: Any) -> None:
+    commands = [f"break {models.__file__}:{BOOM}", "continue", "where", "list", "p depth"]
+    shown = debugged(commands, models.boom, 2)
+    assert f" at {models.__file__}:{BOOM}\n" in shown
+    assert f"> {models.__file__}({BOOM})boom()" in shown
+    assert shown.count(f"  {models.__file__}({BOOM - 1})boom()") == 2
+    assert f"{BOOM} B->\t    raise ValueError('boom')  # here" in shown
+    assert shown.endswith("(Pdb) 0\n(Pdb) ")
+
+
+def test_warnings_name_file_and_line_of_who_warns_and_of_who_is_warned(put: Put) -> None:
+    put(
+        {
+            "pkg/__init__.py": "",
+            "pkg/a.py": "import pkg.b\ndef f():\n    pkg.b.old()\n    pkg.b.here()\n",
+            "pkg/b.py": """
+                import warnings
+                def old(): warnings.warn('old', DeprecationWarning, stacklevel=2)
+                def here(): warnings.warn('here')
+                """,
+        }
+    )
+    a: Any = importlib.import_module(f"{NAME}.pkg.a")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        a.f()
+    b = a.pkg.b
+    assert [(w.filename, w.lineno) for w in seen] == [(a.__file__, 3), (b.__file__, 3)]
+    assert "pkg.b.old()" in warnings.formatwarning("", UserWarning, seen[0].filename, 3)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", module=r"pkg\.")  # by design: see docs/limits.md
+        warnings.filterwarnings("ignore", module=rf"{NAME}\.pkg\.b")
+        a.f()
+    assert [str(w.message) for w in seen] == ["old"]
+
+
+def test_log_records_name_file_line_and_function(
+    put: Put, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "import logging\nlog = logging.getLogger(__name__)\ndef f():\n    log.warning('seen')\n"
+    put({"pkg/__init__.py": "", "pkg/a.py": text})
+    module: Any = importlib.import_module(f"{NAME}.pkg.a")
+    logging.getLogger("pkg").setLevel(logging.CRITICAL)  # by design it does not hold there
+    try:
+        module.f()
+    finally:
+        logging.getLogger("pkg").setLevel(logging.NOTSET)
+    (record,) = caplog.records
+    assert (record.pathname, record.lineno, record.funcName) == (module.__file__, 4, "f")
+    assert (record.name, record.module) == (f"{NAME}.pkg.a", "a")
 
 
 def test_tracebacks_of_imports_show_the_statement(put: Put) -> None:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.importhook.pictures import NAME
+from tests.importhook.pictures import NAME, beside_twins
 
 if TYPE_CHECKING:
     from tests.importhook.conftest import Put
+
+pytestmark = beside_twins
 
 
 def load(name: str) -> Any:

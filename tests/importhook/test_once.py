@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import codevault_importhook as hook
-from tests.importhook.pictures import NAME, OTHER
+from tests.importhook.pictures import NAME, OTHER, beside_twins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +33,7 @@ def at_once(*functions: Callable[[], Any]) -> list[Any]:
         return list(pool.map(run, functions))
 
 
+@beside_twins
 def test_once_a_failed_import_leaves_nothing_behind(put: Put) -> None:
     put(
         {
@@ -51,6 +52,7 @@ def test_once_a_failed_import_leaves_nothing_behind(put: Put) -> None:
     assert f"{NAME}.pkg.good" in sys.modules
 
 
+@beside_twins
 def test_once_a_failed_package_takes_itself_out(put: Put) -> None:
     put({"pkg/__init__.py": "import pkg.sub\n1/0", "pkg/sub.py": ""})
     for _ in range(2):
@@ -60,6 +62,7 @@ def test_once_a_failed_package_takes_itself_out(put: Put) -> None:
         assert f"{NAME}.pkg.sub" in sys.modules  # as CPython leaves it
 
 
+@beside_twins
 def test_once_a_retry_after_the_cause_is_gone_succeeds(put: Put) -> None:
     put({"pkg/a.py": "import sys\nif not hasattr(sys, '_codevault_go'): raise ImportError('wait')"})
     with pytest.raises(ImportError, match="wait"):
@@ -156,6 +159,7 @@ def test_once_names_that_are_not_mounted_are_plainly_missing(put: Put) -> None:
     assert caught.value.name == OTHER
 
 
+@beside_twins
 def test_once_no_file_finder_is_cached_for_a_tree(put: Put) -> None:
     import pkgutil
 

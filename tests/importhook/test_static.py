@@ -6,11 +6,11 @@ import gc
 import importlib
 import sys
 import types
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.importhook.pictures import NAME, OLD, OTHER, ROOTS, SHARED
+from tests.importhook.pictures import NAME, OLD, OTHER, ROOTS, SHARED, beside_twins
 
 if TYPE_CHECKING:
     from tests.importhook.conftest import Put, RunCase
@@ -207,7 +207,8 @@ def test_own_or_fail_from_import_of_a_missing_name_is_the_plain_error(old: RunCa
     assert type(caught.value) is ImportError
 
 
-def test_own_or_fail_two_versions_side_by_side(twin: str, put: Put) -> None:
+@pytest.mark.parametrize("live", ["imported", "importable", "absent"])
+def test_own_or_fail_two_versions_side_by_side(live: str, put: Put, host: Any) -> None:
     def picture(version: int) -> dict[str, str]:
         modules = ("__init__", "model", "config", "utils", "layers/__init__", "layers/mlp")
         text = f"""
@@ -220,13 +221,18 @@ def test_own_or_fail_two_versions_side_by_side(twin: str, put: Put) -> None:
             """
         return {f"src/pkg/{m}.py": text for m in modules}
 
+    names = ("pkg.model", "pkg.config", "pkg.utils", "pkg.layers.mlp", "pkg")
+    if live != "absent":
+        host({path.removeprefix("src/"): text for path, text in picture(0).items()})
+    lives = [importlib.import_module(name) for name in names if live == "imported"]
     first = put(picture(1), roots=["src"])
     second = put(picture(2), roots=["src"], name=OTHER)
-    for module in ("model", "config", "utils"):
-        one = importlib.import_module(f"{first.name}.pkg.{module}")
-        two = importlib.import_module(f"{second.name}.pkg.{module}")
+    for name in names[:3]:
+        one = importlib.import_module(f"{first.name}.{name}")
+        two = importlib.import_module(f"{second.name}.{name}")
         assert (one.versions(), two.versions()) == ({1}, {2})
-    assert "pkg" not in sys.modules
+    assert [m for m in map(sys.modules.get, names) if m is not None] == lives
+    assert [module.VERSION for module in lives] == [0] * len(lives)
 
 
 def test_own_or_fail_nothing_within_reach_is_the_hosts(twin: str, old: RunCase) -> None:
@@ -276,15 +282,41 @@ def test_own_or_fail_leaves_no_further_name_behind(old: RunCase) -> None:
     assert set(vars(case)) == plain | {"__builtins__", "C", "D"}
 
 
-def test_own_or_fail_error_name_is_the_original(old: RunCase) -> None:
+def test_own_or_fail_error_name_is_the_original(twin: str, old: RunCase) -> None:
     case = old("""
-        try: import metta.nowhere
-        except ImportError as error: seen = error.name
+        import metta.agent.x
+        def name_of(statement):
+            try: exec(statement)
+            except ModuleNotFoundError as error: return error.name
+        nowhere = name_of('import metta.nowhere')
+        only_today = name_of('import metta.extra as e'), name_of('from metta.extra import VERSION')
+        no_package = name_of('import metta.agent.x.deeper')
         """)
-    assert case.seen == "metta.nowhere"
+    assert case.nowhere == "metta.nowhere"
+    assert case.only_today == ("metta.extra", "metta.extra")
+    assert case.no_package == f"{NAME}.metta.agent.x.deeper"  # docs/limits.md
+
+
+def test_own_or_fail_a_library_that_is_not_installed_is_missed_when_used(
+    twin: str, old: RunCase
+) -> None:
+    case = old("""
+        def plot():
+            import no_such_library.pyplot as plt
+            return plt
+        def plot_or_not():
+            try: from no_such_library import pyplot
+            except ImportError: return None
+        """)
+    assert case.plot_or_not() is None
+    with pytest.raises(ModuleNotFoundError, match=r"^No module named 'no_such_library'$"):
+        case.plot()
 
 
 def test_shared_alias_is_the_hosts_object(twin: str, old: RunCase) -> None:
+    before = {name: sys.modules.get(name) for name in ("metta", "metta.compat")}
+    specs = {name: module.__spec__ for name, module in before.items() if module is not None}
+    assert len(specs) == (2 if twin == "twin-imported" else 0)
     case = old("""
         import metta.compat.base
         from metta.compat import Policy
@@ -296,6 +328,10 @@ def test_shared_alias_is_the_hosts_object(twin: str, old: RunCase) -> None:
     assert case.base is importlib.import_module("metta.compat.base")
     assert compat.__spec__ is not None
     assert compat.__spec__.name == compat.__name__ == "metta.compat"
+    assert compat is sys.modules[f"{NAME}.metta.compat"]
+    for name, spec in specs.items():
+        assert sys.modules[name] is before[name]
+        assert sys.modules[name].__spec__ is spec
     assert issubclass(case.Mine, compat.Policy)
     assert compat.Policy.registry == {f"{NAME}.metta.agent.case.Mine": case.Mine}
     assert importlib.reload(compat) is compat
@@ -314,12 +350,14 @@ def test_shared_alias_of_a_host_module_without_a_spec(put: Put) -> None:
     assert importlib.import_module(f"{mount.name}.pkg.a").tool is sys.modules["tool"]
 
 
+@beside_twins
 @pytest.mark.parametrize("path", ["sitecustomize.py", "usercustomize.py", "conftest.py", "a.pth"])
 def test_no_run_files_that_python_runs_by_itself(path: str, put: Put) -> None:
     mount = put({"pkg/a.py": "", "pkg/__init__.py": "", path: "raise RuntimeError('it ran')"})
     importlib.import_module(f"{mount.name}.pkg.a")
 
 
+@beside_twins
 def test_no_run_main_blocks_and_bytecode(put: Put) -> None:
     picture: dict[str, str | bytes] = {
         "pkg/a.py": "seen = __name__\nif __name__ == '__main__': raise RuntimeError",

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import codevault_importhook as hook
-from tests.importhook.pictures import NAME, OTHER
+from tests.importhook.pictures import NAME, OTHER, beside_twins
 
 if TYPE_CHECKING:
     from tests.importhook.conftest import Put
+
+pytestmark = beside_twins
 
 PICTURE = {
     "pkg/__init__.py": "",
