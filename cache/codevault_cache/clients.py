@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from dulwich.client import (
-    SSHGitClient,
-    SubprocessSSHVendor,
-    TCPGitClient,
-    Urllib3HttpGitClient,
-)
-from dulwich.config import StackedConfig
+from dulwich.client import SSHGitClient, SubprocessSSHVendor, TCPGitClient
 
-from codevault_cache.limits import SILENCE_SECONDS
+from codevault_cache.limits import PACK_BYTES, SILENCE_SECONDS, refuse_above
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +29,7 @@ class Ear:
 
     def __init__(self, deadline: float) -> None:
         self.last = b""
+        self.heard = 0
         self.deadline = deadline
         self.opened: list[Any] = []
 
@@ -52,6 +46,8 @@ class Ear:
             if time.monotonic() > self.deadline:
                 raise TimeoutError("the deadline of the fetch has passed")
             data = read(size)
+            self.heard += len(data)
+            refuse_above(PACK_BYTES, self.heard, "bytes from the server")
             # Only the start of a big answer can be an error packet.
             self.last = (self.last + data[:2000])[-2000:]
             return data
@@ -63,17 +59,6 @@ class Ear:
         """What the server said went wrong, or nothing."""
         match = _ERR.search(self.last)
         return match[1].decode("utf-8", "replace").strip() if match else ""
-
-
-class HttpClient(Urllib3HttpGitClient):
-    """http and https."""
-
-    ear: Ear
-
-    def _smart_request(self, service: str, url: str, data: Any) -> Any:
-        response, read = super()._smart_request(service, url, data)
-        self.ear.opened.append(response)
-        return response, self.ear.on(read)
 
 
 class TcpClient(TCPGitClient):
@@ -116,10 +101,3 @@ class SshClient(SSHGitClient):
 
     def _connect(self, *args: Any, **kwargs: Any) -> Any:
         return self.ear.connected(super()._connect(*args, **kwargs))
-
-
-def ssh_command() -> str:
-    """The user's ssh, never asking questions that nobody answers."""
-    with contextlib.suppress(KeyError):
-        return StackedConfig.default().get((b"core",), b"sshCommand").decode() + " -o BatchMode=yes"
-    return "ssh -o BatchMode=yes -o ConnectTimeout=30"

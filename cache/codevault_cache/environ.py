@@ -1,4 +1,7 @@
-"""What the environment says about the cache: the only module that reads it."""
+"""What the environment says about the cache.
+
+What it says about servers is git's business, and read in `gitconfig` and `credentials`.
+"""
 
 from __future__ import annotations
 

@@ -43,6 +43,12 @@ class RepositoryNotFound(CacheError, LookupError):
     reference = "repository-not-found"
 
 
+class CredentialsMissing(RepositoryNotFound, PermissionError):
+    """The origin asks who is there, and accepts no answer that is known here."""
+
+    reference = "credentials-missing"
+
+
 class Unreachable(CacheError, ConnectionError):
     """The origin did not answer, or stopped answering."""
 

@@ -7,17 +7,19 @@ folders, with large blobs left behind. A server that refuses either is asked for
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codevault_cache import paths
 from codevault_cache.depot import add_pack, depot
-from codevault_cache.errors import CommitNotFound, Unreachable
+from codevault_cache.errors import CommitNotFound, CredentialsMissing, Unreachable
 from codevault_cache.gitobjects import GITLINK
 from codevault_cache.gittree import Damaged, GitSource, Objects, source_at
 from codevault_cache.limits import FILE_BYTES
 from codevault_cache.source import choose
+from codevault_cache.systemgit import SystemGit
 from codevault_cache.wire import Wire, wire
 
 if TYPE_CHECKING:
@@ -75,7 +77,14 @@ def bring(root: str, address: Address, jobs: Sequence[Job]) -> Iterator[list[Git
     path = paths.objects(root, paths.depot_key(address.public))
     with depot(path, jobs[0].commit) as store, wire(address) as server:
         try:
-            yield _brought(Fetch(store, server, paths.tmp(root), {}), jobs)
+            try:
+                sources = _brought(Fetch(store, server, paths.tmp(root), {}), jobs)
+            except CredentialsMissing:
+                if shutil.which("git") is None:
+                    raise
+                git = SystemGit(address)
+                sources = _brought(Fetch(store, git, paths.tmp(root), {}), jobs)
+            yield sources
         except Damaged:
             # It must not stand in the way of the next try.
             from codevault_cache.trash import set_aside
@@ -96,7 +105,7 @@ class Fetch:
     """
 
     store: DiskObjectStore
-    server: Wire
+    server: Wire | SystemGit
     tmp: str
     held: dict[str, tuple[str, bytes]]
 
@@ -108,6 +117,31 @@ class Fetch:
             self.server.fetch(file, wants, depth=depth, filter_spec=spec)
             objects, sha256 = os.fspath(self.store.path), len(wants[0]) == 64
             self.held.update(add_pack(objects, fd, path, self.tmp, sha256=sha256))
+
+    def commits(self, wants: Sequence[str], spec: str) -> None:
+        """Ask for commits, each without its past."""
+        try:
+            self.get(wants, 1, spec)
+        except CommitNotFound as error:
+            if len(wants) > 1:
+                # One that is missing must not cost the others.
+                for want in wants:
+                    self.commits([want], spec)
+                return
+            # Servers of protocol 2 give any object that they have, but for some that say so.
+            if self.server.version == 2 and "not valid" not in error.why:
+                raise
+            self._by_tips(wants[0], error)
+
+    def _by_tips(self, want: str, error: CommitNotFound) -> None:
+        """Get all branches and tags with their past, from a server that gives nothing else."""
+        if want in self.objects():
+            return
+        tips = self.server.tips((b"refs/heads/", b"refs/tags/"))
+        if tips:
+            self.get(sorted(tips), None, None)
+        if want not in self.objects():
+            raise error
 
     def objects(self, *memory: Mapping[str, tuple[str, bytes]]) -> Objects:
         """All objects that are here."""
@@ -132,15 +166,8 @@ def _commits(fetch: Fetch, jobs: Sequence[Job]) -> set[str]:
     missing = {job.anchor: job for job in jobs if job.anchor not in objects}
     whole = [c for c, job in missing.items() if "." in (job.wanted.roots or ()) and c == job.commit]
     for wants, spec in ((whole, SMALL_BLOBS), ([c for c in missing if c not in whole], NO_BLOBS)):
-        if not wants:
-            continue
-        try:
-            fetch.get(wants, 1, spec)
-        except CommitNotFound:
-            if len(wants) == 1:
-                raise
-            for want in wants:
-                fetch.get([want], 1, spec)
+        if wants:
+            fetch.commits(wants, spec)
     return set(whole)
 
 

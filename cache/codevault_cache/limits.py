@@ -53,6 +53,10 @@ KEEP_SECONDS = 90 * 24 * 3600.0
 """Time without use after which an automatic collection removes a snapshot."""
 
 
+RETRY_SECONDS = (0.5, 1.5, 4.0)
+"""Pauses before further tries when a connection was dropped, or a server is busy."""
+
+
 def refuse_above(limit: int, value: int, noun: str) -> None:
     """Stop at a limit, naming the limit and the value.
 

@@ -59,17 +59,26 @@ def fetch_all(cache: Cache, wanted: Sequence[Wanted]) -> list[Snapshot]:
                 "There is no repository address, and the objects at hand do not hold it.",
                 "repo=URL",
             )
-        if address.kind == "local":
-            done[i] = _local(cache, each, address.path, travelling)
+        there = address if address.kind == "local" else _moved(each.repo)
+        if there.kind == "local":
+            done[i] = _local(cache, each, there.path, address.public, travelling)
         else:
-            addresses[i] = address
+            addresses[i] = there
             remote.setdefault(address.public, []).append(i)
-    for group in remote.values():
-        address = addresses[group[0]]
+    for repo, group in remote.items():
         several = [wanted[i] for i in group]
-        for i, snapshot in zip(group, _remote(cache, several, address), strict=True):
+        for i, snapshot in zip(
+            group, _remote(cache, several, repo, addresses[group[0]]), strict=True
+        ):
             done[i] = snapshot
     return [done[i] for i in range(len(wanted))]
+
+
+def _moved(repo: str | None) -> Address:
+    from codevault_cache.gitconfig import moved
+
+    assert repo is not None
+    return moved(repo)
 
 
 def _travelling(wanted: Wanted) -> Mapping[str, tuple[str, bytes]]:
@@ -113,11 +122,15 @@ def _public(repo: str | None) -> str | None:
 
 
 def _local(
-    cache: Cache, wanted: Wanted, path: str, travelling: Mapping[str, tuple[str, bytes]]
+    cache: Cache,
+    wanted: Wanted,
+    path: str,
+    repo: str,
+    travelling: Mapping[str, tuple[str, bytes]],
 ) -> Snapshot:
     found = gitdir_of(path)
     if found is not None:
-        return _repository(cache, wanted, path, found, travelling)
+        return _repository(cache, wanted, path, repo, found, travelling)
     if wanted.commit is not None:
         raise RepositoryNotFound(
             f"There is no git repository at {path!r}.",
@@ -137,6 +150,7 @@ def _repository(
     cache: Cache,
     wanted: Wanted,
     path: str,
+    repo: str,
     found: GitDir,
     travelling: Mapping[str, tuple[str, bytes]],
 ) -> Snapshot:
@@ -171,7 +185,7 @@ def _repository(
         store = stack.enter_context(read_only(found.objects, wanted.commit))
         try:
             source = source_at(Objects(store, travelling), wanted.commit, path)
-            return keep(cache, wanted, source, path, wanted)
+            return keep(cache, wanted, source, repo, wanted)
         except Absent as error:
             raise CommitNotFound(
                 f"{path} has the commit {wanted.commit}, and not all of its files.",
@@ -180,20 +194,20 @@ def _repository(
             ) from None
 
 
-def _remote(cache: Cache, wanted: Sequence[Wanted], address: Address) -> list[Snapshot]:
+def _remote(cache: Cache, wanted: Sequence[Wanted], repo: str, address: Address) -> list[Snapshot]:
     if environ.offline():
-        names = " ".join(f"{address.public}@{each.commit}" for each in wanted[:3])
+        names = " ".join(f"{repo}@{each.commit}" for each in wanted[:3])
         raise Offline(
             "The code is not in the cache, and CODEVAULT_OFFLINE forbids fetching it.",
-            f"{len(wanted)} snapshots of {address.public} are missing.",
+            f"{len(wanted)} snapshots of {repo} are missing.",
             f"CODEVAULT_OFFLINE=0 codevault prefetch {names}",
         )
     for each in wanted:
         if each.commit is None:
             raise BadCommit(
-                f"No commit is named for {address.public}.",
+                f"No commit is named for {repo}.",
                 "A remote repository has no files as they are now; branches move.",
-                f"git ls-remote {address.public} HEAD",
+                f"git ls-remote {repo} HEAD",
             )
     from codevault_cache.fetch import Job, bring
 
@@ -202,7 +216,7 @@ def _remote(cache: Cache, wanted: Sequence[Wanted], address: Address) -> list[Sn
         try:
             with bring(cache.roots[0], address, jobs) as sources:
                 return [
-                    keep(cache, each, source, address.public, each)
+                    keep(cache, each, source, repo, each)
                     for each, source in zip(wanted, sources, strict=True)
                 ]
         except Damaged:

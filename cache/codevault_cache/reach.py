@@ -10,18 +10,21 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+import shutil
 import stat
 from typing import TYPE_CHECKING
 
 from codevault_cache import environ, paths
 from codevault_cache.address import address_of, public_url
-from codevault_cache.errors import Offline, RepositoryNotFound
+from codevault_cache.errors import CredentialsMissing, Offline, RepositoryNotFound
 
 if TYPE_CHECKING:
     from dulwich.object_store import BaseObjectStore
 
     from codevault_cache.address import Address
     from codevault_cache.cache import Cache
+    from codevault_cache.systemgit import SystemGit
+    from codevault_cache.wire import Wire
 
 _PREFIXES = (b"refs/heads/", b"refs/tags/")
 _NO_TREES = "tree:0"
@@ -49,6 +52,10 @@ def is_reachable(cache: Cache, repo: str, commit: str) -> bool:
     if any(_is_proof(paths.proof(root, key), line) for root in cache.roots):
         return True
     address = address_of(repo)
+    if address.kind != "local":
+        from codevault_cache.gitconfig import moved
+
+        address = moved(repo)
     if address.kind == "local":
         found = _locally(address.path, commit)
     elif environ.offline():
@@ -96,21 +103,32 @@ def _locally(path: str, commit: str) -> bool:
 
 
 def _remotely(address: Address, commit: str) -> bool:
+    from codevault_cache.systemgit import SystemGit
+    from codevault_cache.wire import wire
+
+    with wire(address) as server:
+        try:
+            return _proven(server, commit)
+        except CredentialsMissing:
+            if shutil.which("git") is None:
+                raise
+            return _proven(SystemGit(address), commit)
+
+
+def _proven(server: Wire | SystemGit, commit: str) -> bool:
     import tempfile
 
     from codevault_cache.depot import add_pack, depot
     from codevault_cache.publish import unfinished
-    from codevault_cache.wire import wire
 
-    with wire(address) as server:
-        tips = server.tips(_PREFIXES)
+    tips = server.tips(_PREFIXES)
     if commit in tips:
         return True
     if not tips:
         return False
     with tempfile.TemporaryDirectory(prefix="codevault-reach-") as folder:
         objects = os.path.join(folder, "objects")
-        with depot(objects, commit) as store, wire(address) as server:
+        with depot(objects, commit) as store:
             with unfinished(folder) as (fd, path), os.fdopen(fd, "wb", closefd=False) as file:
                 server.fetch(file, sorted(tips), filter_spec=_NO_TREES, limit=_PACK_BYTES)
                 add_pack(objects, fd, path, folder, sha256=len(commit) == 64)

@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import time
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from dulwich.client import HTTPProxyUnauthorized, HTTPUnauthorized
-from dulwich.config import StackedConfig
-from dulwich.errors import HangupException, NotGitRepository
+from dulwich.client import HTTPUnauthorized
+from dulwich.errors import HangupException
 from dulwich.object_store import ObjectStoreGraphWalker
 
-from codevault_cache.clients import (
-    Ear,
-    HttpClient,
-    SshClient,
-    TcpClient,
-    Vendor,
-    ssh_command,
+from codevault_cache.clients import Ear, SshClient, TcpClient, Vendor
+from codevault_cache.credentials import credentials_for
+from codevault_cache.errors import CacheError
+from codevault_cache.failures import Busy, explained, may_pass
+from codevault_cache.limits import (
+    FETCH_SECONDS,
+    PACK_BYTES,
+    RETRY_SECONDS,
+    SILENCE_SECONDS,
+    refuse_above,
 )
-from codevault_cache.credentials import credentials
-from codevault_cache.errors import CacheError, CommitNotFound, RepositoryNotFound, Unreachable
-from codevault_cache.limits import FETCH_SECONDS, PACK_BYTES, SILENCE_SECONDS, refuse_above
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from codevault_cache.address import Address
 
-_NO_COMMIT = re.compile(
-    "not our ref|not a valid object|no such (?:ref|object)|unadvertised object", re.I
-)
-_NO_REPOSITORY = re.compile(
-    "repository not exported|repository not found|not appear to be a git repository"
-    "|no such repository"
-    "|project you were looking for|does not exist|access denied",
-    re.I,
-)
+T = TypeVar("T")
 
 
 class Wire:
@@ -47,41 +37,72 @@ class Wire:
         self.address = address
         self.seconds = seconds
         self.ear = Ear(time.monotonic() + seconds)
+        self._credentials = credentials_for(address)
         self._vendor: Vendor | None = None
-        self._client = self._made()
+        # As git does, a server is asked without credentials first, unless the address holds them.
+        known = next(self._credentials, None) if address.password is not None else None
+        self._client = self._made(known)
 
-    def _made(self) -> Any:
-        address = self.address
+    @property
+    def version(self) -> int:
+        """The version of the protocol that the server speaks, once it was asked."""
+        return int(self._client.protocol_version)
+
+    def _made(self, known: tuple[str, str] | None) -> Any:
+        address, silence = self.address, min(SILENCE_SECONDS, self.seconds)
         client: Any
         if address.kind == "http":
-            known: dict[str, Any] = {"auth_callback": credentials}
-            if address.user is not None:
-                known = {"username": address.user, "password": address.password}
+            from codevault_cache.gitconfig import http_settings
+            from codevault_cache.httpclient import HttpClient, pool_of
+
             client = HttpClient(
                 address.base + "/",
-                timeout=min(SILENCE_SECONDS, self.seconds),
+                pool_manager=pool_of(http_settings(address.public), silence),
+                username=known[0] if known is not None else None,
+                password=known[1] if known is not None else None,
                 thin_packs=False,
-                config=StackedConfig.default(),
                 quiet=True,
-                **known,
             )
         elif address.kind == "git":
             client = TcpClient(address.host, port=address.port, thin_packs=False, quiet=True)
-            client.silence = min(SILENCE_SECONDS, self.seconds)
+            client.silence = silence
         else:
+            from codevault_cache.gitconfig import ssh_command
+
             self._vendor = Vendor(self.ear.deadline)
             client = SshClient(
                 address.host,
                 port=address.port,
                 username=address.user,
                 vendor=self._vendor,
-                config=StackedConfig.default(),
                 ssh_command=ssh_command(),
                 thin_packs=False,
                 quiet=True,
             )
         client.ear = self.ear
         return client
+
+    def _tried(self, ask: Callable[[], T], wants: Sequence[str]) -> T:
+        """Ask until there is an answer: again after a drop, and with other credentials."""
+        waits = iter(RETRY_SECONDS)
+        while True:
+            self.ear.last, self.ear.heard = b"", 0
+            try:
+                return ask()
+            except CacheError:
+                raise
+            except HTTPUnauthorized as error:
+                known = next(self._credentials, None)
+                if known is None:
+                    raise explained(error, self.address, "", wants) from error
+                self._forget()
+                self._client = self._made(known)
+            except Exception as error:
+                wait = next(waits, None) if may_pass(error) and not self.ear.words else None
+                pause = 0.0 if wait is None else _pause(wait, error)
+                if wait is None or time.monotonic() + pause > self.ear.deadline:
+                    raise explained(error, self.address, self.ear.words, wants) from error
+                time.sleep(pause)
 
     def tips(self, prefixes: Sequence[bytes]) -> set[str]:
         """Ids that the server advertises under some prefixes of ref names; tags peeled as well.
@@ -90,10 +111,10 @@ class Wire:
             RepositoryNotFound: The server has no such repository.
             Unreachable: The server does not answer.
         """
-        try:
-            answer = self._client.get_refs(self.address.path, ref_prefix=list(prefixes))
-        except Exception as error:
-            raise self._explained(error, ["its refs"]) from error
+        answer = self._tried(
+            lambda: self._client.get_refs(self.address.path, ref_prefix=list(prefixes)),
+            ["its refs"],
+        )
         # A server of protocol 0 sends all refs, whatever prefixes are asked for.
         named = {name: oid for name, oid in answer.refs.items() if name.startswith(tuple(prefixes))}
         return {oid.decode() for oid in named.values() if oid is not None}
@@ -121,18 +142,7 @@ class Wire:
             RepositoryNotFound: The server has no such repository.
             Unreachable: The server does not answer.
         """
-        for attempt in (1, 2):
-            try:
-                return self._fetch(file, wants, depth, filter_spec, limit)
-            except (HangupException, ConnectionResetError, BrokenPipeError) as error:
-                # A dropped connection is worth a second try; an answer is not.
-                if attempt == 2 or self.ear.words or time.monotonic() > self.ear.deadline:
-                    raise self._explained(error, wants) from error
-            except CacheError:
-                raise
-            except Exception as error:
-                raise self._explained(error, wants) from error
-        raise AssertionError
+        self._tried(lambda: self._fetch(file, wants, depth, filter_spec, limit), wants)
 
     def _fetch(
         self,
@@ -142,7 +152,6 @@ class Wire:
         filter_spec: str | None,
         limit: int,
     ) -> None:
-        self.ear.last = b""
         received = 0
         file.seek(0)
         file.truncate()
@@ -172,33 +181,6 @@ class Wire:
         if time.monotonic() > self.ear.deadline:
             raise TimeoutError("the deadline of the fetch has passed")
 
-    def _explained(self, error: Exception, wants: Sequence[str]) -> CacheError:
-        url = self.address.public
-        said = self.ear.words or _scrubbed(f"{error}", self.address) or type(error).__name__
-        if _NO_COMMIT.search(said):
-            return CommitNotFound(
-                f"{url} does not have {wants[0]}.",
-                f"The server said: {said[:300]}",
-                "git push, from a clone that has it; or name that clone: repo=PATH",
-            )
-        if isinstance(error, (HTTPUnauthorized, HTTPProxyUnauthorized)):
-            return RepositoryNotFound(
-                f"{url} asks for credentials, and accepts none that are known here.",
-                "Asked: the address, ~/.netrc, git credential fill.",
-                f"git ls-remote {url}",
-            )
-        if isinstance(error, NotGitRepository) or _NO_REPOSITORY.search(said):
-            return RepositoryNotFound(
-                f"There is no repository at {url}, or it is hidden from this user.",
-                f"The server said: {said[:300]}",
-                f"git ls-remote {url}",
-            )
-        return Unreachable(
-            f"{url} cannot be reached, or stopped answering.",
-            f"{type(error).__name__}: {said[:300]}",
-            f"git ls-remote {url}",
-        )
-
     def close(self) -> None:
         """End the conversation."""
         for timer, process in self._vendor.running if self._vendor is not None else []:
@@ -208,18 +190,21 @@ class Wire:
         for protocol in self.ear.opened:
             with contextlib.suppress(Exception):
                 protocol.close()
+        self._forget()
+
+    def _forget(self) -> None:
         pool = getattr(self._client, "pool_manager", None)
         if pool is not None:
             with contextlib.suppress(Exception):
                 pool.clear()
 
 
-def _scrubbed(text: str, address: Address) -> str:
-    """An error's text without the user info of the address."""
-    for secret in (address.password, address.user):
-        if secret is not None and len(secret) > 3:
-            text = text.replace(secret, "…")
-    return re.sub(r"//[^/@\s]+@", "//", text)
+def _pause(seconds: float, error: Exception) -> float:
+    from random import uniform
+
+    # Many that were dropped together should not come back together.
+    asked = error.after if isinstance(error, Busy) else 0.0
+    return asked + seconds * uniform(0.5, 1.0)  # noqa: S311  (not a secret)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import pytest
 from codevault_cache import Cache, publish
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -136,6 +139,23 @@ def _backend() -> str:
     return os.path.join(path.stdout.strip(), "git-http-backend")
 
 
+def digest_is_right(header: str, secret: str, method: str) -> bool:
+    """Tell whether an Authorization header is the right digest (RFC 7616, MD5, qop=auth)."""
+    said = dict(re.findall(r'(\w+)="?([^",]*)"?', header))
+    user, _, password = secret.partition(":")
+
+    def h(*parts: str) -> str:
+        return hashlib.md5(":".join(parts).encode()).hexdigest()
+
+    right = h(
+        h(user, "x", password),
+        *(said.get(name, "") for name in ("nonce", "nc", "cnonce")),
+        "auth",
+        h(method, said.get("uri", "")),
+    )
+    return said.get("response") == right
+
+
 class Server:
     """One server: its URL for a folder, and what it was asked."""
 
@@ -143,15 +163,18 @@ class Server:
         self.url = url
         self.requests: list[str] = []
         self.auth: str | None = None
+        self.digest: str | None = None
+        self.version = 2
+        self.trouble: list[str] = []
         self.stop = stop
 
 
 @pytest.fixture
-def http_server(tmp_path: Path) -> Iterator[Callable[[Path], Server]]:
+def http_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     running: list[Server] = []
     backend = _backend()
 
-    def serve(folder: Path) -> Server:
+    def serve(folder: Path, tls: ssl.SSLContext | None = None) -> Server:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -163,6 +186,19 @@ def http_server(tmp_path: Path) -> Iterator[Callable[[Path], Server]]:
                 body = self.rfile.read(length) if length else b""
                 path, _, query = self.path.partition("?")
                 server.requests.append(f"{self.command} {self.path}")
+                if server.trouble:
+                    self.make_trouble(server.trouble.pop())
+                    return
+                if server.digest is not None:
+                    given = self.headers.get("Authorization", "")
+                    if not digest_is_right(given, server.digest, self.command):
+                        self.send_response(401)
+                        self.send_header(
+                            "WWW-Authenticate", 'Digest realm="x", nonce="n", qop="auth"'
+                        )
+                        self.send_header("Content-Length", "0")
+                        self.end_headers()
+                        return
                 if server.auth is not None:
                     right = "Basic " + base64.b64encode(server.auth.encode()).decode()
                     if self.headers.get("Authorization") != right:
@@ -184,7 +220,7 @@ def http_server(tmp_path: Path) -> Iterator[Callable[[Path], Server]]:
                 }
                 if self.headers.get("Content-Encoding"):
                     env["HTTP_CONTENT_ENCODING"] = self.headers["Content-Encoding"]
-                if self.headers.get("Git-Protocol"):
+                if self.headers.get("Git-Protocol") and server.version == 2:
                     env["GIT_PROTOCOL"] = self.headers["Git-Protocol"]
                 done = subprocess.run(
                     [backend], input=body, capture_output=True, env=env, check=False
@@ -204,10 +240,26 @@ def http_server(tmp_path: Path) -> Iterator[Callable[[Path], Server]]:
                 self.end_headers()
                 self.wfile.write(content)
 
+            def make_trouble(self, trouble: str) -> None:
+                """Answer with a status, or fall silent in the middle."""
+                self.close_connection = True
+                if trouble == "drop":
+                    return
+                status, _, after = trouble.partition(" after ")
+                self.send_response(200 if status == "cut" else int(status))
+                if after:
+                    self.send_header("Retry-After", after)
+                kind = "application/x-git-upload-pack-advertisement"
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", "1000" if status == "cut" else "0")
+                self.end_headers()
+
             do_GET = do_POST = answer
 
         httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         httpd.daemon_threads = True
+        if tls is not None:
+            httpd.socket = tls.wrap_socket(httpd.socket, server_side=True)
         thread = threading.Thread(target=httpd.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         stopped = threading.Event()
@@ -219,7 +271,8 @@ def http_server(tmp_path: Path) -> Iterator[Callable[[Path], Server]]:
                 httpd.server_close()
                 thread.join(10)
 
-        server = Server(f"http://127.0.0.1:{httpd.server_address[1]}", stop)
+        scheme = "http" if tls is None else "https"
+        server = Server(f"{scheme}://127.0.0.1:{httpd.server_address[1]}", stop)
         running.append(server)
         return server
 
