@@ -112,6 +112,13 @@ def _put_constructor(yaml: Any, key: tuple[str, str], value: Any) -> None:
 
 CHECKS: Final[tuple[Check, ...]] = (
     Check(
+        "registrations that were refused, and passed over",
+        _AREA,
+        "codevault.registries.ledger",
+        lambda ledger: dict(ledger.refused),
+        alters="always",
+    ),
+    Check(
         "torch operators defined",
         _AREA,
         "torch.library",

@@ -36,7 +36,8 @@ def _guard_constructor(cls: Any, defined: Any) -> None:
 
     def new(cls: Any, *args: Any, **options: Any) -> Any:
         made = object.__new__(cls)
-        real(made, *args, **options)
+        if args or options:  # else it is a copy, which gets its state from the original
+            real(made, *args, **options)
         return made
 
     def claim(

@@ -58,6 +58,9 @@ class _Entry:
 
 
 _entries: dict[Key, _Entry] = {}
+refused: dict[str, str] = {}
+"""Registrations of snapshots that were refused, and what serves instead; read by the audit, since
+old code may pass over the error."""
 
 
 def parts(key: Key) -> Parts | None:
@@ -96,6 +99,8 @@ def is_there(claim: Claim, who: Registrant) -> bool:
     if where is not None and not others:
         return False  # what its last mount left behind, and has changed
     if where is not None:
+        if who.splint is not None:
+            refused[f"{claim.registry} {claim.name!r} of {who}"] = f"that of {others[0]}"
         raise _refusal(claim, others[0], who, where)
     entry = _entries.setdefault(claim.key, _Entry(list(holders), _weak_parts(claim.existing)))
     if who not in entry.registrants:

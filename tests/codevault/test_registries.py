@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import itertools
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 import codevault
 from codevault import registries
-from codevault.errors import CodevaultError
+from codevault.errors import AuditWarning, CodevaultError
 from codevault.registries import RegistrationError
 from codevault.registries.guard import Rule, guard
 from codevault.registries.ledger import Claim
@@ -478,6 +479,28 @@ def test_registries_a_refused_import_leaves_the_first_whole(tmp_path: Path) -> N
     with pytest.raises(RegistrationError, match="scale for autograd"):
         world.version("v2", 1.0)
     assert first.use() == 1.0
+
+
+def test_registries_a_refusal_that_old_code_passes_over_is_told(tmp_path: Path) -> None:
+    text = COPYREG.replace("copyreg.pickle(Third, reduce)", "REGISTER")
+    world = World(tmp_path, text.replace("REGISTER", "copyreg.pickle(Third, reduce)"))
+    world.version("v1", 1.0)
+    register = """
+    try:
+        copyreg.pickle(Third, reduce)
+    except Exception:
+        pass
+    """
+    world.text = textwrap.dedent(text).replace("REGISTER", textwrap.dedent(register))
+    pattern = "reduction function 'third_.*' of code_.* of _splint_.*: none -> .*that of code_"
+    with pytest.warns(AuditWarning, match=pattern):
+        second = world.version("v2", 2.0)
+    assert second.use() == 1.0
+
+
+def test_registries_operators_can_be_copied(tmp_path: Path) -> None:
+    scale = World(tmp_path, CUSTOM_OP).version("v1", 3.0).scale
+    assert vars(copy.copy(scale)) == vars(scale)
 
 
 def test_registries_error_is_a_codevault_error_with_a_reference(tmp_path: Path) -> None:
