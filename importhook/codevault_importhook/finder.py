@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from codevault_importhook import dynamic, registry, specs
 from codevault_importhook.naming import PREFIX
+from codevault_importhook.origin import is_third_party
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,8 +32,11 @@ class SplintFinder:
 
         Raises:
             ModuleNotFoundError: An import of a name that the snapshot does not have.
+            ImportError: Old code imports an own name in a way that cannot be followed.
         """
         if not fullname.startswith(PREFIX):
+            if fullname.partition(".")[0] in registry.own_names:
+                _refuse_unseen()
             return dynamic.spec_with_patch(fullname, path) if fullname in dynamic.waiting else None
         mount = registry.get(fullname)
         if mount is None:
@@ -41,7 +45,7 @@ class SplintFinder:
         if spec is None:
             spec = _of_own_finders(mount, fullname, path)
         if spec is None:
-            callers = set(_import_system(_getframe(1)))
+            callers = {frame.f_code.co_name for frame in _import_system(_getframe(1))}
             if "_find_and_load_unlocked" in callers:  # else it is a question, answered with None
                 raise mount.missing(fullname, from_list="_handle_fromlist" in callers)
         return spec
@@ -58,8 +62,31 @@ def _of_own_finders(mount: Mount, fullname: str, path: Sequence[str] | None) -> 
     return None
 
 
-def _import_system(frame: FrameType | None) -> Iterator[str]:
-    """The functions of the import system that stand on the stack above `frame`, without a gap."""
+def _refuse_unseen() -> None:
+    """Refuses an own name that old code imports under its original spelling.
+
+    Nothing that was rewritten asks so: C code does, or `map(eval, texts)`. A module that the
+    application has imported before is taken from `sys.modules` without a question.
+    """
+    frames = list(_import_system(_getframe(2)))
+    if not frames or frames[-1].f_code.co_name != "_find_and_load" or frames[-1].f_back is None:
+        return
+    module = frames[-1].f_back.f_globals.get("__name__")
+    mount = registry.get(module) if isinstance(module, str) else None
+    name: str = frames[-1].f_locals["name"]
+    if mount is None or not mount.rules.owns(name) or mount.is_host(name):
+        return
+    if not is_third_party(name.partition(".")[0], regular_only=False):
+        raise ImportError(
+            f"{mount.name} imports its own {name!r} in a way that cannot be followed, such as "
+            f"from C code, and would get the application's; if that will do, share it "
+            f"(shared=[{name!r}])",
+            name=name,
+        )
+
+
+def _import_system(frame: FrameType | None) -> Iterator[FrameType]:
+    """The frames of the import system that stand on the stack above `frame`, without a gap."""
     while frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
-        yield frame.f_code.co_name
+        yield frame
         frame = frame.f_back

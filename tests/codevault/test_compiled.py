@@ -51,7 +51,9 @@ def test_stand_in_travels_with_the_policy(project: Any, tmp_path: Path) -> None:
     assert torch.equal(again.weight, policy.weight)
 
 
-def test_extension_module_in_the_tree_loads_below_the_splint(project: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def fast(tmp_path: Path) -> dict[str, str | bytes]:
+    """A compiled `gait._fast` that counts its calls in static memory, from five on."""
     import subprocess
     import sysconfig
 
@@ -59,7 +61,8 @@ def test_extension_module_in_the_tree_loads_below_the_splint(project: Any, tmp_p
     source.write_text(
         """
         #include <Python.h>
-        static PyObject *scale(PyObject *self, PyObject *none) { return PyLong_FromLong(5); }
+        static long calls = 4;
+        static PyObject *scale(PyObject *self, PyObject *none) { return PyLong_FromLong(++calls); }
         static PyMethodDef methods[] = {{"scale", scale, METH_NOARGS, ""}, {NULL}};
         static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_fast", "", -1, methods};
         PyMODINIT_FUNC PyInit__fast(void) { return PyModule_Create(&module); }
@@ -75,8 +78,22 @@ def test_extension_module_in_the_tree_loads_below_the_splint(project: Any, tmp_p
     if done.returncode:
         pytest.skip(f"cannot build an extension here: {done.stderr[:200]}")
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    commit = project.commit({**FILES, f"src/gait/_fast{suffix}": library.read_bytes()})
-    splint = codevault.load_code(project.top, commit)
+    return {**FILES, f"src/gait/_fast{suffix}": library.read_bytes()}
+
+
+def test_extension_module_in_the_tree_loads_below_the_splint(project: Any, fast: Any) -> None:
+    splint = codevault.load_code(project.top, project.commit(fast))
     assert splint.load_symbol("gait.net:Net")().out_features == 5
     assert splint.import_module("gait._fast").__name__ == f"{splint.name}.gait._fast"
     assert "gait._fast" not in sys.modules
+
+
+def test_extension_module_of_two_versions_has_a_state_for_each(project: Any, fast: Any) -> None:
+    """Each version's file is its own, so the loader of the system maps it anew."""
+    commits = [project.commit({**fast, "src/gait/n.py": f"N = {n}\n"}) for n in range(2)]
+    one, two = (
+        codevault.load_code(project.top, commit).import_module("gait._fast") for commit in commits
+    )
+    assert one is not two
+    assert one.__file__ != two.__file__
+    assert [one.scale(), one.scale(), two.scale(), one.scale(), two.scale()] == [5, 6, 5, 7, 6]

@@ -40,6 +40,10 @@ KEEPER = """
         import cloudpickle
         return cloudpickle.loads(data)
 
+    def read_named(path, cls):
+        with torch.serialization.safe_globals([(cls, "walker.net.Walker")]):
+            return torch.load(path, weights_only=True)
+
     def read_declared(path):
         with torch.serialization.safe_globals([Walker]):
             return torch.load(path)
@@ -126,6 +130,15 @@ def test_strings_torch_load_of_weights_only_takes_what_the_old_code_declared(kee
         assert set(serialization.get_safe_globals()) == before
     finally:
         serialization.clear_safe_globals()
+
+
+@twin
+def test_strings_torch_load_of_weights_only_with_a_class_for_a_name(keeper: Any) -> None:
+    """Torch's own way, in old code and in the application."""
+    old = keeper.splint.load_symbol("walker.net:Walker")
+    assert type(keeper.keeper.read_named(keeper.file, old)) is old
+    with torch.serialization.safe_globals([(old, "walker.net.Walker")]):
+        assert type(torch.load(keeper.file, weights_only=True)) is old
 
 
 @twin

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import re
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -131,6 +132,35 @@ def test_strings_unloaded_code_does_not_get_the_hosts(twin: str, old: RunCase) -
         load("metta.agent.x")
 
 
+UNSEEN = {
+    "C": """
+        import ctypes
+        function = ctypes.pythonapi.PyImport_ImportModule
+        function.restype, function.argtypes = ctypes.py_object, [ctypes.c_char_p]
+        def load(name): return function(name.encode())
+        """,
+    "eval as a value": """
+        def load(name): return next(map(eval, [f"__import__('{name}', fromlist=['x'])"]))
+        """,
+}
+
+
+@pytest.mark.parametrize("way", UNSEEN)
+def test_strings_what_cannot_be_followed_loads_nothing_of_the_host(
+    way: str, twin: str, old: RunCase
+) -> None:
+    """What the application has imported before is in `sys.modules`: see docs/limits.md."""
+    case = old(UNSEEN[way])
+    if twin == "twin-imported":
+        assert case.load("metta.agent.x").VERSION == "new"
+    else:
+        with pytest.raises(ImportError, match=rf"^{NAME} imports its own 'metta\.agent\.x' in a"):
+            case.load("metta.agent.x")
+        assert "metta.agent.x" not in sys.modules
+    assert case.load("metta.compat") is importlib.import_module("metta.compat")
+    assert case.load("json.tool") is importlib.import_module("json.tool")
+
+
 def test_strings_threads_of_the_host_are_not_followed(twin: str, old: RunCase) -> None:
     old(CALLBACK)
     found: list[ModuleType] = []
@@ -217,6 +247,8 @@ def test_strings_a_helper_resolves_for_its_caller(way: str, callers: tuple[Any, 
     for _ in range(2):
         assert old("pkg.net.Net").version == "old"
         assert new("pkg.net.Net").version == "new"
+        with hook.resolving(mounted()):
+            assert new("pkg.net.Net").version == "old"
 
 
 def test_strings_threads_in_turn(callers: tuple[Any, Any]) -> None:
