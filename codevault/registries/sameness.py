@@ -12,7 +12,14 @@ import logging
 import sys
 import threading
 from collections import deque
-from types import FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
+from types import (
+    FunctionType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+    UnionType,
+)
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import codevault_importhook as hook
@@ -127,6 +134,7 @@ _NOT_CODE: Final = frozenset(
         *("__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__"),
         *("__firstlineno__", "__static_attributes__", "__abstractmethods__", "_abc_impl"),
         *("__pydantic_core_schema__", "__pydantic_serializer__", "__pydantic_validator__"),
+        "__pydantic_decorators__",
     }
 )
 """Members that run nothing, or are made of the others."""
@@ -156,6 +164,8 @@ def objects(a: Any, b: Any, where: str) -> Steps:
         yield Pair(a.__func__, b.__func__, where)
     elif isinstance(a, property):
         yield Pair((a.fget, a.fset, a.fdel), (b.fget, b.fset, b.fdel), where)
+    elif isinstance(a, UnionType):
+        yield Pair(a.__args__, b.__args__, where)
     elif isinstance(a, MemberDescriptorType):
         if a.__name__ != b.__name__:
             yield unequal(a, b, where)

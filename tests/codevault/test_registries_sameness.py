@@ -218,6 +218,11 @@ KINDS = """
     class Model(pydantic.BaseModel):
         limit: int = 1
 
+        @pydantic.field_validator("limit")
+        @classmethod
+        def check(cls, value):
+            return value + 1
+
     def one():
         return 1
 
@@ -235,9 +240,10 @@ KINDS = """
     ORDERED = {"a": 1, "b": 2}
     BAG, COUNT = made(Bag, "x"), made(Count, 1)
     KEYS = {one: 1, two: 2}
+    EITHER = Bag | None
 
     def used():
-        return Base, Model, one.weight, FILLED, QUEUE, ORDERED, BAG, COUNT, KEYS, used.own
+        return Base, Model, one.weight, FILLED, QUEUE, ORDERED, BAG, COUNT, KEYS, used.own, EITHER
 
     used.own = "own"
 """
@@ -257,6 +263,8 @@ def test_registries_same_objects_of_many_kinds(tmp_path: Path, host: bool) -> No
         ('"a": 1, "b": 2', '"b": 2, "a": 1'),
         ('thing.extra = "extra"', 'thing.extra = "other"'),
         ("limit: int = 1", "limit: int = 2"),
+        ("return value + 1", "return value + 2"),
+        ("Bag | None", "Count | None"),
         ('used.own = "own"', 'used.own = "other"'),
     ],
 )
