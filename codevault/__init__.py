@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from codevault.save import save_policy
     from codevault.show import read_manifest
     from codevault.splint import Splint
+    from codevault.training import CheckpointManager
 
 _HOME = {
     "AuditWarning": "errors",
+    "CheckpointManager": "training",
     "CodeChangedWarning": "errors",
     "CodevaultError": "errors",
     "CodevaultWarning": "errors",
@@ -53,6 +55,7 @@ _HOME = {
 
 __all__ = [
     "AuditWarning",
+    "CheckpointManager",
     "CodeChangedWarning",
     "CodevaultError",
     "CodevaultWarning",

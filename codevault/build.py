@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 from codevault import architecture as arch
-from codevault.errors import BuildError, CodeError, CodevaultError
+from codevault.errors import BuildError, CodeError, CodevaultError, CodevaultWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -145,7 +145,7 @@ def explained(manifest: Manifest) -> Iterator[None]:
     """
     try:
         yield
-    except CodevaultError:
+    except (CodevaultError, CodevaultWarning):
         raise
     except ModuleNotFoundError as error:
         raise _missing(error, manifest) from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from codevault.copies import Copies
 from codevault.tensorfile import refusal
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Nest:
     tensors: Mapping[str, torch.Tensor]
 
 
-def pack(value: Any, root: str) -> Nest:
+def pack(value: Any, root: str, buffers: Mapping[str, torch.Tensor] | None = None) -> Nest:
     """Takes a nested value apart; tensors are copied to the CPU.
 
     What is neither tensor, number, text, None nor a collection of such becomes a node of kind
@@ -52,9 +53,11 @@ def pack(value: Any, root: str) -> Nest:
         value: Tensors, arrays, tuples, lists, dicts, dataclasses, named tuples, TensorDicts,
             distributions (by their parameters), numbers, strings and None, in any nesting.
         root: The path of the whole value; the parts' paths extend it with dots.
+        buffers: Tensors of an earlier nest that nobody needs any more: the copy of a tensor with
+            the same path, shape and dtype is made in it, since new memory costs more than the copy.
     """
-    tensors: dict[str, torch.Tensor] = {}
-    return Nest(_pack(value, root, tensors, 0), tensors)
+    tensors = Copies(buffers or {})
+    return Nest(_pack(value, root, tensors, 0), dict(tensors))
 
 
 def unpack(nest: Nest, devices: Mapping[str, torch.device]) -> Any:
@@ -118,7 +121,7 @@ def is_tensordict(value: Any) -> bool:
     return package is not None and isinstance(value, package.TensorDictBase)
 
 
-def _pack(value: Any, path: str, tensors: dict[str, torch.Tensor], depth: int) -> dict[str, Any]:
+def _pack(value: Any, path: str, tensors: Copies, depth: int) -> dict[str, Any]:
     if depth > _DEPTH:
         return {"kind": "other", "path": path, "type": "nested too deeply"}
     if isinstance(value, torch.Tensor):
@@ -151,17 +154,13 @@ def _pack(value: Any, path: str, tensors: dict[str, torch.Tensor], depth: int) -
     return node | {"path": path, "items": nodes}
 
 
-def _pack_tensor(
-    value: torch.Tensor, path: str, tensors: dict[str, torch.Tensor]
-) -> dict[str, Any]:
+def _pack_tensor(value: torch.Tensor, path: str, tensors: Copies) -> dict[str, Any]:
     if type(value) is torch.nn.Parameter:
         value = value.detach()
     why = refusal(value)
     if why:
         return {"kind": "other", "path": path, "type": f"a tensor that {why}"}
-    plain = value.detach().resolve_conj().resolve_neg()
-    # `to` with copy keeps strides; contiguous makes what comes out of a file equal to this.
-    tensors[path] = plain.to("cpu", copy=True).contiguous()
+    tensors.add(path, value)
     return {"kind": "tensor", "path": path, "device": value.device.type}
 
 

@@ -12,17 +12,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from codevault import copies as copying
 from codevault import tensorfile
 from codevault.archive import RESTORE, Member, chunks
 from codevault.assignment import assign
 from codevault.checkpoint import WEIGHTS, Checkpoint, open_file, read_member
-from codevault.errors import CaptureError, CheckpointError, WeightsDigestError
+from codevault.errors import CaptureError, CheckpointError, StateDictError, WeightsDigestError
 from codevault.tensorfile import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Prepared", "assign", "map_weights", "prepare", "verify_digest", "verify_digest_once"]
+__all__ = [
+    "Prepared",
+    "assign",
+    "copied",
+    "fill",
+    "map_weights",
+    "prepare",
+    "verify_digest",
+    "verify_digest_once",
+]
 
 _TIED: Final = "tied"
 
@@ -134,6 +144,44 @@ def _memory(tensor: torch.Tensor) -> object:
     place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.device)
     view = (tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.is_conj(), tensor.is_neg())
     return place, view
+
+
+def copied(state: Mapping[str, Any], buffers: Mapping[str, Any]) -> dict[str, Any]:
+    """Copies of a state_dict's tensors on the CPU; tied entries stay one tensor.
+
+    Args:
+        state: The state_dict.
+        buffers: What an earlier call gave, and nobody needs any more: memory for the copies.
+    """
+    copies: dict[object, torch.Tensor] = {}
+    made: dict[str, Any] = {}
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor) or tensorfile.refusal(value):
+            made[name] = value  # `prepare` says what is wrong with it
+            continue
+        same = _memory(value) or name
+        if same not in copies:
+            copies[same] = copying.copied(value, buffers.get(name))
+        made[name] = copies[same]
+    return made
+
+
+def fill(policy: torch.nn.Module, checkpoint: Checkpoint) -> None:
+    """Copies a checkpoint's weights into a policy's own tensors, which an optimizer may hold.
+
+    Raises:
+        WeightsDigestError: The weights are not the bytes that were saved.
+        StateDictError: They do not fit.
+    """
+    verify_digest(checkpoint)
+    try:
+        policy.load_state_dict(map_weights(checkpoint))
+    except RuntimeError as error:
+        raise StateDictError(
+            f"the weights of {checkpoint.path} do not fit this {type(policy).__qualname__}",
+            "; ".join(line.strip() for line in str(error).splitlines()[1:6]),
+            f"codevault.load_policy({checkpoint.path!r})  # with its own code",
+        ) from error
 
 
 def _map(checkpoint: Checkpoint, member: Member) -> tuple[Any, int]:

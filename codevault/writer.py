@@ -8,6 +8,7 @@ Zip64 field of 20 bytes on its own account, after the padding was computed.
 from __future__ import annotations
 
 import binascii
+import contextlib
 import os
 import secrets
 import shlex
@@ -99,9 +100,7 @@ def dos_stamp() -> int:
 
 
 def write(path: str, members: Sequence[tuple[str, Payload, int]]) -> None:
-    """Writes a zip of stored members beside `path` and moves it there when it is on disk.
-
-    A file that was at `path` stays as it was until then, and for those that have it open or mapped.
+    """Writes a zip of stored members as `replacing` does.
 
     Args:
         path: Where the file shall be.
@@ -110,6 +109,19 @@ def write(path: str, members: Sequence[tuple[str, Payload, int]]) -> None:
     Raises:
         CheckpointError: The folder is missing, or the file cannot be written there.
         CaptureError: A payload's bytes changed since its CRC-32 was computed.
+    """
+    with replacing(path) as file:
+        _write_members(file, path, members)
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[IO[bytes]]:
+    """A file beside `path` to write to, which is moved there when it is on disk.
+
+    A file that was at `path` stays as it was until then, and for those that have it open or mapped.
+
+    Raises:
+        CheckpointError: The folder is missing, or the file cannot be written there.
     """
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
@@ -123,7 +135,7 @@ def write(path: str, members: Sequence[tuple[str, Payload, int]]) -> None:
         fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with open(fd, "wb", buffering=1 << 16) as file:
-                _write_members(file, path, members)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)

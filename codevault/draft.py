@@ -1,0 +1,196 @@
+"""What a checkpoint will hold, taken from a live policy; and how it is written."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import platform
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from codevault import architecture as arch
+from codevault import packages, trust
+from codevault.capture import capture
+from codevault.checkpoint import write_checkpoint
+from codevault.errors import CaptureError
+from codevault.manifest import Manifest, OverlayFile, OverlayPart, ProbePart
+from codevault.provenances import recall
+from codevault.rehearsal import rehearse as rehearse_load
+from codevault.rng import kept_rng
+from codevault.unwrap import unwrap
+from codevault.version import VERSION
+from codevault_cache.limits import OBJECTS_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from codevault.captured import Captured, Selection
+    from codevault.probe import Probe
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A checkpoint before it is written: only the weights still change as the policy is trained.
+
+    Attributes:
+        code: The policy's code.
+        architecture: The bytes of `policy_architecture.yaml`.
+        env: The environment description, encoded.
+        packages: Third-party distributions that the code uses, and their versions.
+        state: The policy's state_dict.
+        probe: Observations and what the policy gave for them.
+        metadata: The caller's own data, encoded.
+    """
+
+    code: Captured
+    architecture: bytes
+    env: Any
+    packages: Mapping[str, str]
+    state: Mapping[str, Any]
+    probe: Probe | None
+    metadata: Mapping[str, Any]
+
+
+def draft(
+    policy: Any,
+    architecture: Any,
+    env: Any,
+    said: Selection,
+    probe: Any,
+    metadata: Mapping[str, Any] | None,
+    *,
+    embed: bool,
+    code: Captured | None = None,
+) -> Draft:
+    """Captures the policy's code and records its probe; arguments are those of `save_policy`.
+
+    Args:
+        policy: The policy.
+        architecture: How to build it.
+        env: The environment description.
+        said: Where the code is, as far as the caller said.
+        probe: Observations, or None.
+        metadata: The caller's own plain data.
+        embed: Whether all of the code travels.
+        code: What an earlier draft of the same policy found out about its code.
+
+    Raises:
+        CaptureError: The policy, its code or the metadata cannot be written down.
+    """
+    from codevault.probe import record
+
+    policy = unwrap(policy)
+    loaded = recall(policy)
+    if code is None:
+        code = capture(policy, architecture, said, embed=embed)
+    if architecture is None and loaded is not None:
+        described = loaded.architecture
+    else:
+        chosen = {"class_path": type(policy)} if architecture is None else architecture
+        described = arch.describe(chosen, code.name_of)
+    environment = arch.encode(env, code.name_of, "env")
+    if env is None and loaded is not None:
+        environment = loaded.manifest.env
+    with kept_rng():
+        recorded = None if probe is None else record(policy, probe)
+    return Draft(
+        code=code,
+        architecture=arch.to_yaml(described),
+        env=environment,
+        packages=packages.used_by(code.loaded()),
+        state=policy.state_dict(),
+        probe=recorded,
+        metadata=arch.encode(dict(metadata or {}), _no_name, "metadata"),
+    )
+
+
+def write(draft: Draft, path: str, *, rehearse: bool) -> Manifest:
+    """Writes a draft; the file is whole, or what was there before stays.
+
+    Raises:
+        CaptureError: The rehearsal failed, or the weights cannot be written down.
+        CheckpointError: The file cannot be written.
+    """
+    from codevault import weights
+    from codevault.probe import to_bytes
+
+    code = draft.code
+    tensors = weights.prepare(draft.state)
+    probe = None if draft.probe is None else to_bytes(draft.probe)
+    manifest = Manifest(
+        codevault=VERSION,
+        repo=code.repo,
+        commit=code.snapshot.commit,
+        base=code.base,
+        tree=code.tree,
+        digest=code.snapshot.digest,
+        roots=code.snapshot.roots,
+        shared=code.snapshot.shared,
+        include=code.snapshot.include,
+        overlay=_overlay(code),
+        left_out=code.snapshot.left_out,
+        modules=code.modules,
+        env=draft.env,
+        python=platform.python_version(),
+        packages=dict(draft.packages),
+        architecture=_sha256(draft.architecture),
+        weights=tensors.sha256,
+        probe=None if probe is None else _probe(draft.probe, probe),
+        created=_now(),
+        metadata=dict(draft.metadata),
+    )
+    trial = f"{path}.{os.getpid()}-{secrets.token_hex(4)}.rehearsal" if rehearse else path
+    try:
+        write_checkpoint(
+            trial,
+            manifest=manifest,
+            architecture=draft.architecture,
+            weights=tensors,
+            probe=probe,
+            pack=code.pack,
+            diff=code.diff if len(code.diff or b"") <= OBJECTS_BYTES else None,
+        )
+        if rehearse:
+            rehearse_load(trial, manifest)
+            os.replace(trial, path)
+    finally:
+        if rehearse and os.path.exists(trial):
+            os.unlink(trial)
+    trust.remember_saved(manifest)
+    return manifest
+
+
+def _no_name(thing: Any, where: str) -> str:
+    raise CaptureError(
+        f"{where} is {thing!r}, a class or function", "metadata is plain data", "str(...)"
+    )
+
+
+def _overlay(code: Captured) -> OverlayPart | None:
+    if code.snapshot.overlay is None:
+        return None
+    files = tuple(OverlayFile(**entry) for entry in code.overlay)
+    return OverlayPart(digest=code.snapshot.overlay, files=files)
+
+
+def _probe(recorded: Any, data: bytes) -> ProbePart:
+    from codevault.probe import counts
+
+    inputs, outputs = counts(recorded)
+    return ProbePart(inputs=inputs, outputs=outputs, sha256=_sha256(data))
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _now() -> str:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    moment = (
+        datetime.datetime.fromtimestamp(int(epoch), datetime.UTC)
+        if epoch and epoch.isdecimal()
+        else datetime.datetime.now(datetime.UTC)
+    )
+    return moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")

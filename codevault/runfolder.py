@@ -1,0 +1,94 @@
+"""One run's folder of checkpoints: their names, what they say, and which of them are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from codevault.show import read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_NAME: Final = re.compile(r"epoch-(\d{8,})\.(mpt|trainer)")
+
+
+@dataclass(frozen=True, slots=True)
+class RunCheckpoint:
+    """One checkpoint of a run.
+
+    Attributes:
+        epoch: When it was saved.
+        path: The `.mpt` file.
+        metrics: What `save` was given.
+        created: UTC time in ISO 8601.
+    """
+
+    epoch: int
+    path: str
+    metrics: Mapping[str, float]
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Which checkpoints are kept: the newest `last` (None: all), and the `best` by `metric`."""
+
+    last: int | None
+    best: int
+    metric: str
+    mode: Literal["max", "min"]
+
+
+def path_of(folder: str, epoch: int, suffix: str = "mpt") -> str:
+    """The file of an epoch: the checkpoint, or with `"trainer"` the trainer's state."""
+    return os.path.join(folder, f"epoch-{epoch:08d}.{suffix}")
+
+
+def epochs(folder: str, suffix: str = "mpt") -> list[int]:
+    """The epochs that have such a file, in order; none if there is no folder."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    found = [match for name in names if (match := _NAME.fullmatch(name))]
+    return sorted({int(match[1]) for match in found if match[2] == suffix})
+
+
+def described(folder: str, epoch: int) -> RunCheckpoint:
+    """What the checkpoint of an epoch says; its weights are not opened.
+
+    Raises:
+        CheckpointError: It is damaged, or gone.
+    """
+    path = path_of(folder, epoch)
+    manifest = read_manifest(path)
+    metrics = {k: float(v) for k, v in manifest.metadata.get("metrics", {}).items()}
+    return RunCheckpoint(epoch, path, metrics, manifest.created)
+
+
+def recorded(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    """Metrics as the manifest holds them: JSON has no infinities and no NaN."""
+    values = {name: float(value) for name, value in metrics.items()}
+    return {k: v if math.isfinite(v) else repr(v) for k, v in values.items()}
+
+
+def ranked(checkpoints: Sequence[RunCheckpoint], keep: Keep) -> list[RunCheckpoint]:
+    """Those that have the metric, best first; of equal ones the newest first."""
+    having = [c for c in checkpoints if not math.isnan(c.metrics.get(keep.metric, math.nan))]
+    sign = 1 if keep.mode == "min" else -1
+    return sorted(having, key=lambda c: (sign * c.metrics[keep.metric], -c.epoch))
+
+
+def prune(folder: str, keep: Keep) -> None:
+    """Deletes what no rule keeps: a checkpoint first, then its trainer's state."""
+    there = epochs(folder)
+    if keep.last is not None and len(there) > keep.last:
+        best = ranked([described(folder, e) for e in there], keep)[: keep.best] if keep.best else []
+        kept = {*there[-keep.last :], *(c.epoch for c in best)}
+        for epoch in set(there) - kept:
+            os.unlink(path_of(folder, epoch))
+    for epoch in set(epochs(folder, "trainer")) - set(epochs(folder)):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path_of(folder, epoch, "trainer"))

@@ -1,0 +1,246 @@
+"""The checkpoints of one training run: saved behind the training, kept by rule, resumed exactly."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from codevault import runfolder, trainerstate, weights
+from codevault.captured import Selection
+from codevault.checkpoint import open_checkpoint
+from codevault.draft import Draft, draft, write
+from codevault.errors import CodevaultError, MissingCheckpointError
+from codevault.load import load_policy
+from codevault.runfolder import Keep, RunCheckpoint, epochs, path_of
+from codevault.unwrap import unwrap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from codevault.captured import Captured
+    from codevault.nest import Nest
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Where a run goes on.
+
+    Attributes:
+        policy: The policy with the weights of that epoch.
+        epoch: The last epoch that was saved.
+        metrics: What `save` was given.
+        optimizer: The optimizer's state_dict, or None if none was saved.
+        state: What `save` was given as `state`.
+    """
+
+    policy: Any
+    epoch: int
+    metrics: Mapping[str, float]
+    optimizer: Mapping[str, Any] | None
+    state: Any
+
+
+class CheckpointManager:
+    """Saves, keeps and resumes the checkpoints of one run, in one folder.
+
+    The code of a run is captured at its first save, which is rehearsed: loaded in a fresh process
+    before `save` returns. Every later save copies the weights and writes them in one thread behind
+    the training; a file is whole or absent whenever the process dies. In distributed training, one
+    rank saves.
+
+    Args:
+        run_dir: The folder; made if it is missing.
+        architecture: As for `save_policy`; so are `env`, `repo`, `roots`, `shared`, `include` and
+            `probe`.
+        keep_last: How many of the newest checkpoints are kept; None keeps all.
+        keep_best: How many of the best by `metric` are kept besides.
+        metric: The metric that decides which are best.
+        mode: Whether the best have the highest ("max") or lowest ("min") values.
+    """
+
+    def __init__(
+        self,
+        run_dir: str | os.PathLike[str],
+        *,
+        architecture: Any = None,
+        env: Any = None,
+        repo: str | os.PathLike[str] | None = None,
+        roots: Sequence[str] | None = None,
+        shared: Sequence[str] | None = None,
+        include: Sequence[str] | None = None,
+        probe: Any = None,
+        keep_last: int | None = None,
+        keep_best: int = 0,
+        metric: str = "score",
+        mode: Literal["max", "min"] = "max",
+    ) -> None:
+        if mode not in ("max", "min") or keep_best < 0 or (keep_last is not None and keep_last < 1):
+            raise CodevaultError(
+                f"no checkpoints can be kept by keep_last={keep_last!r}, keep_best={keep_best!r}, "
+                f"mode={mode!r}",
+                "keep_last is None or at least 1, keep_best at least 0",
+                'CheckpointManager(run_dir, keep_last=3, keep_best=1, metric="score", mode="max")',
+            )
+        self.run_dir = os.fspath(run_dir)
+        self._architecture, self._env, self._probe = architecture, env, probe
+        where = None if repo is None else os.fspath(repo)
+        self._said = Selection(where, roots, shared, include)
+        self._keep = Keep(keep_last, keep_best, metric, mode)
+        self._code: Captured | None = None
+        self._weights: Mapping[str, Any] = {}  # memory that each save copies into
+        self._trainer: Mapping[str, Any] = {}
+        self._writer = ThreadPoolExecutor(1, "codevault-checkpoints")
+        self._pending: Future[None] | None = None
+
+    def save(
+        self,
+        policy: Any,
+        optimizer: Any = None,
+        epoch: int | None = None,
+        metrics: Mapping[str, float] | None = None,
+        *,
+        state: Any = None,
+    ) -> str:
+        """Saves the policy, and what `resume` needs to go on.
+
+        It returns when everything has been copied; the file is there after the next `save`, `wait`
+        or `close`, which also raise what went wrong with it.
+
+        Args:
+            policy: The policy.
+            optimizer: Anything with `state_dict()`.
+            epoch: None for one more than the last; an earlier checkpoint of it is replaced.
+            metrics: Numbers by name, such as `{"score": 0.93}`.
+            state: The trainer's own: plain data and tensors (counters, schedulers' state_dicts).
+
+        Returns:
+            The path of the `.mpt` file.
+
+        Raises:
+            CaptureError: Something cannot be written down.
+            CheckpointError: This file, or the one before, could not be written.
+        """
+        self.wait()
+        known = epochs(self.run_dir)
+        number = [-1, *known][-1] + 1 if epoch is None else epoch
+        facts = {"epoch": number, "metrics": runfolder.recorded(metrics or {})}
+        how = (self._architecture, self._env, self._said, self._probe)
+        policy_part = draft(policy, *how, facts, embed=False, code=self._code)
+        self._code = policy_part.code
+        self._weights = weights.copied(policy_part.state, self._weights)
+        policy_part = replace(policy_part, state=self._weights)
+        saved = None if optimizer is None else optimizer.state_dict()
+        trainer = trainerstate.packed(
+            trainerstate.TrainerState(saved, trainerstate.generators(), state), self._trainer
+        )
+        self._trainer = trainer.tensors
+        os.makedirs(self.run_dir, exist_ok=True)
+        if known:
+            self._pending = self._writer.submit(self._write, number, policy_part, trainer)
+        else:
+            self._write(number, policy_part, trainer, rehearse=True)
+        return path_of(self.run_dir, number)
+
+    def wait(self) -> None:
+        """Waits until the last save is on disk, and raises what went wrong with it."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Waits for the last save, and ends the writing thread."""
+        try:
+            self.wait()
+        finally:
+            self._writer.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def checkpoints(self) -> tuple[RunCheckpoint, ...]:
+        """The run's checkpoints, oldest first; their weights are not opened."""
+        return tuple(runfolder.described(self.run_dir, epoch) for epoch in epochs(self.run_dir))
+
+    def best(self) -> RunCheckpoint:
+        """The best checkpoint by the run's metric.
+
+        Raises:
+            MissingCheckpointError: No checkpoint has that metric.
+        """
+        found = runfolder.ranked(self.checkpoints(), self._keep)
+        if not found:
+            raise MissingCheckpointError(
+                f"no checkpoint in {self.run_dir} has a {self._keep.metric!r}",
+                "",
+                f"save(policy, metrics={{{self._keep.metric!r}: value}})",
+            )
+        return found[0]
+
+    def load(self, epoch: int) -> Any:
+        """The policy of an epoch, with the code it was saved with.
+
+        Raises:
+            MissingCheckpointError: There is no checkpoint of that epoch; further errors as
+                `load_policy`.
+        """
+        self.wait()
+        known = epochs(self.run_dir)
+        if epoch not in known:
+            there = ", ".join(map(str, known)) or "none"
+            raise MissingCheckpointError(
+                f"{self.run_dir} has no checkpoint of epoch {epoch}", f"it has {there}"
+            )
+        return load_policy(path_of(self.run_dir, epoch))
+
+    def load_latest(self) -> Any:
+        """The policy of the newest epoch, as `load`."""
+        return load_policy(path_of(self.run_dir, self._latest()))
+
+    def resume(self, policy: Any = None, optimizer: Any = None) -> Resumed | None:
+        """Goes on where the run stopped: weights, optimizer, random generators.
+
+        Args:
+            policy: Today's policy, whose parameters take the saved values in place; None loads
+                the policy with the code it was saved with.
+            optimizer: Takes the saved state in place.
+
+        Returns:
+            What was saved; None for a run without checkpoints.
+
+        Raises:
+            CheckpointError: The newest checkpoint, or its trainer state, cannot be read.
+        """
+        self.wait()
+        if not epochs(self.run_dir):
+            return None
+        epoch = self._latest()
+        trainer = trainerstate.read(path_of(self.run_dir, epoch, "trainer"))
+        found = runfolder.described(self.run_dir, epoch)
+        if policy is None:
+            policy = load_policy(found.path)
+        else:
+            weights.fill(unwrap(policy), open_checkpoint(found.path))
+        if optimizer is not None and trainer.optimizer is not None:
+            optimizer.load_state_dict(trainer.optimizer)
+        trainerstate.set_generators(trainer.generators)
+        return Resumed(policy, epoch, found.metrics, trainer.optimizer, trainer.state)
+
+    def _latest(self) -> int:
+        self.wait()
+        known = epochs(self.run_dir)
+        if not known:
+            raise MissingCheckpointError(
+                f"{self.run_dir} has no checkpoint", "", "run.save(policy, optimizer)"
+            )
+        return known[-1]
+
+    def _write(self, epoch: int, part: Draft, trainer: Nest, *, rehearse: bool = False) -> None:
+        """The trainer's state first: a checkpoint that is there can be resumed."""
+        trainerstate.write(trainer, path_of(self.run_dir, epoch, "trainer"))
+        write(part, path_of(self.run_dir, epoch), rehearse=rehearse)
+        runfolder.prune(self.run_dir, self._keep)

@@ -1,0 +1,307 @@
+"""The checkpoints of a run: written behind the training, kept by rule, resumed bit by bit."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import codevault
+from codevault.draft import write
+from codevault.errors import CaptureError, CheckpointError, MissingCheckpointError, StateDictError
+
+OBS = torch.ones(2, 4)
+
+
+def trained(policy: Any, optimizer: Any, steps: int) -> None:
+    """Steps that use every generator."""
+    for _ in range(steps):
+        noise = torch.randn(8, 4) + random.random() + float(np.random.rand())
+        loss = policy(noise).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def fresh(walker: Any) -> tuple[Any, Any]:
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)
+    policy = walker.net.Walker()
+    return policy, torch.optim.Adam(policy.parameters(), lr=0.01)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Without the rehearsal's process; the paths that were rehearsed."""
+    rehearsed: list[str] = []
+    monkeypatch.setattr("codevault.draft.rehearse_load", lambda path, _: rehearsed.append(path))
+    return rehearsed
+
+
+def test_resumed_training_is_bit_equal_to_an_unbroken_run(
+    walker: Any, tmp_path: Path, quick: list[str]
+) -> None:
+    policy, optimizer = fresh(walker)
+    trained(policy, optimizer, 10)
+    unbroken = policy.state_dict()
+
+    policy, optimizer = fresh(walker)
+    with codevault.CheckpointManager(tmp_path / "run", probe=OBS) as run:
+        assert run.resume(policy, optimizer) is None
+        for epoch in range(2):
+            trained(policy, optimizer, 3)
+            run.save(policy, optimizer, epoch, {"score": epoch}, state={"step": 3 * epoch + 3})
+
+    policy, optimizer = fresh(walker)
+    trained(policy, optimizer, 1)  # and everything else is as it happens to be
+    run = codevault.CheckpointManager(tmp_path / "run", probe=OBS)
+    resumed = run.resume(policy, optimizer)
+    assert resumed is not None
+    assert resumed.policy is policy
+    assert (resumed.epoch, resumed.state, resumed.metrics) == (1, {"step": 6}, {"score": 1.0})
+    trained(policy, optimizer, 4)
+    for name, value in policy.state_dict().items():
+        assert torch.equal(value, unbroken[name]), name
+
+
+def test_resuming_without_a_policy_loads_its_own_code(
+    walker: Any, tmp_path: Path, quick: list[str]
+) -> None:
+    policy, optimizer = fresh(walker)
+    with codevault.CheckpointManager(tmp_path, probe=OBS) as run:
+        trained(policy, optimizer, 2)
+        run.save(policy, optimizer)
+        expected = policy(OBS)
+        resumed = run.resume()
+    assert resumed is not None
+    assert type(resumed.policy).__module__.startswith("_splint_")
+    assert torch.equal(resumed.policy(OBS), expected)
+    again = torch.optim.Adam(resumed.policy.parameters(), lr=0.5)
+    again.load_state_dict(dict(resumed.optimizer or {}))
+    assert again.param_groups[0]["lr"] == 0.01
+
+
+def test_the_training_goes_on_while_a_checkpoint_is_written(
+    walker: Any, tmp_path: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is saved is the policy at `save`, whatever the steps after it do."""
+    policy, optimizer = fresh(walker)
+    may_write = threading.Event()
+
+    def slow(*args: Any, **options: Any) -> Any:
+        assert may_write.wait(60)
+        return write(*args, **options)
+
+    with codevault.CheckpointManager(tmp_path, probe=OBS) as run:
+        run.save(policy, optimizer)
+        monkeypatch.setattr("codevault.training.write", slow)
+        trained(policy, optimizer, 1)
+        expected = policy(OBS)
+        path = run.save(policy, optimizer)
+        trained(policy, optimizer, 3)
+        assert not Path(path).exists()
+        may_write.set()
+    assert torch.equal(codevault.load_policy(path)(OBS), expected)
+    assert not torch.equal(policy(OBS), expected)
+
+
+def test_only_the_first_save_of_a_run_is_rehearsed(
+    walker: Any, tmp_path: Path, quick: list[str]
+) -> None:
+    policy, optimizer = fresh(walker)
+    for _ in range(2):  # a second process of the same run
+        with codevault.CheckpointManager(tmp_path) as run:
+            run.save(policy, optimizer)
+            run.save(policy, optimizer)
+    assert len(quick) == 1
+    assert [c.epoch for c in run.checkpoints()] == [0, 1, 2, 3]
+
+
+def test_a_first_save_that_does_not_load_is_an_error_at_once(walker: Any, tmp_path: Path) -> None:
+    walker.commit(
+        {
+            "src/walker/broken.py": "import torch, os\nif 'CODEVAULT_CACHE' in os.environ"
+            " and 'rehearsal' in os.environ['CODEVAULT_CACHE']: 1/0\n"
+            "class Net(torch.nn.Linear):\n    def __init__(self): super().__init__(4, 2)\n"
+        }
+    )
+    policy = walker.load("walker.broken").Net()
+    run = codevault.CheckpointManager(tmp_path / "run")
+    with pytest.raises(CaptureError, match="does not load in a fresh process"):
+        run.save(policy)
+    assert run.checkpoints() == ()
+
+
+def test_what_is_kept(walker: Any, tmp_path: Path, quick: list[str]) -> None:
+    policy, optimizer = fresh(walker)
+    scores = [5.0, 9.0, 1.0, float("nan"), 9.0, 2.0, 3.0]
+    folder = tmp_path / "run"
+    with codevault.CheckpointManager(folder, keep_last=2, keep_best=2) as run:
+        for epoch, score in enumerate(scores):
+            run.save(policy, optimizer, 10 * epoch, {"score": score})
+    assert [c.epoch for c in run.checkpoints()] == [10, 40, 50, 60]
+    assert run.best().epoch == 40
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        f"epoch-{e:08d}.{suffix}" for e in (10, 40, 50, 60) for suffix in ("mpt", "trainer")
+    }
+    low = codevault.CheckpointManager(folder, mode="min")
+    assert low.best().epoch == 50
+    assert low.best().metrics == {"score": 2.0}
+
+
+def test_what_is_not_there_is_said(walker: Any, tmp_path: Path, quick: list[str]) -> None:
+    run = codevault.CheckpointManager(tmp_path / "run", probe=OBS)
+    assert run.checkpoints() == ()
+    for call in (run.load_latest, run.best, lambda: run.load(3)):
+        with pytest.raises(MissingCheckpointError):
+            call()
+    run.save(walker.net.Walker(), epoch=7)
+    with pytest.raises(MissingCheckpointError, match="no checkpoint of epoch 3") as caught:
+        run.load(3)
+    assert "7" in str(caught.value)
+    assert type(run.load(7)).__name__ == type(run.load_latest()).__name__ == "Walker"
+    with pytest.raises(MissingCheckpointError, match="has a 'score'"):
+        run.best()
+    with pytest.raises(codevault.CodevaultError, match="keep_last=0"):
+        codevault.CheckpointManager(tmp_path, keep_last=0)
+
+
+def test_another_policy_is_not_filled(walker: Any, tmp_path: Path, quick: list[str]) -> None:
+    run = codevault.CheckpointManager(tmp_path)
+    run.save(walker.net.Walker())
+    with pytest.raises(StateDictError, match="do not fit this Linear"):
+        run.resume(torch.nn.Linear(3, 3))
+
+
+def test_trainer_state_that_cannot_be_saved_or_read(
+    walker: Any, tmp_path: Path, quick: list[str]
+) -> None:
+    run = codevault.CheckpointManager(tmp_path)
+    with pytest.raises(CaptureError, match="trainer's state cannot be saved"):
+        run.save(walker.net.Walker(), state={"schedule": object()})
+    path = Path(run.save(walker.net.Walker())).with_suffix(".trainer")
+    data = path.read_bytes()
+    for damaged in (data[:40], b"", data.replace(b"format", b"formaT")):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError):
+            run.resume(walker.net.Walker())
+    path.unlink()
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        run.resume(walker.net.Walker())
+
+
+def test_an_error_of_the_writer_is_raised_by_the_next_save(
+    walker: Any, tmp_path: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, optimizer = fresh(walker)
+    run = codevault.CheckpointManager(tmp_path)
+    run.save(policy, optimizer)
+    with monkeypatch.context() as patch:
+        patch.setattr("codevault.training.write", _full)
+        run.save(policy, optimizer)
+        with pytest.raises(CheckpointError, match="no space"):
+            run.save(policy, optimizer)
+    run.save(policy, optimizer)
+    run.close()
+    assert [c.epoch for c in run.checkpoints()] == [0, 1]
+
+
+def _full(*_: Any, **__: Any) -> None:
+    raise CheckpointError("no space")
+
+
+def test_a_loaded_policy_is_trained_on_and_keeps_names_and_provenance(
+    walker: Any, tmp_path: Path, quick: list[str]
+) -> None:
+    policy, optimizer = fresh(walker)
+    first = codevault.save_policy(tmp_path / "first.mpt", policy, probe=OBS)
+    walker.refactor()
+    loaded = codevault.load_policy(tmp_path / "first.mpt")
+    with codevault.CheckpointManager(tmp_path / "run", probe=OBS) as run:
+        optimizer = torch.optim.Adam(loaded.parameters(), lr=0.01)
+        for _ in range(2):
+            trained(loaded, optimizer, 2)
+            path = run.save(loaded, optimizer)
+    again = run.load_latest()
+    assert torch.equal(again(OBS), loaded(OBS))
+    manifest = codevault.provenance(again).manifest
+    assert (manifest.commit, manifest.digest) == (first.commit, first.digest)
+    assert b"_splint_" not in Path(path).read_bytes()
+
+
+PROGRAM = """
+import sys, torch, codevault
+sys.path.insert(0, sys.argv[1])
+from walker.net import Walker
+policy = Walker()
+optimizer = torch.optim.Adam(policy.parameters())
+run = codevault.CheckpointManager(sys.argv[2], probe=torch.ones(1, 4), keep_last=3)
+resumed = run.resume(policy, optimizer)
+epoch = resumed.epoch + 1 if resumed else 0
+print("ready", flush=True)
+while True:
+    with torch.no_grad():
+        for p in policy.parameters():
+            p.fill_(float(epoch))
+    run.save(policy, optimizer, epoch, {"score": epoch}, state={"epoch": epoch})
+    epoch += 1
+"""
+
+
+def test_a_trainer_that_is_killed_leaves_whole_checkpoints_and_goes_on(
+    walker: Any, tmp_path: Path, quick: list[str]
+) -> None:
+    """Killed at random moments, five times; each time the newest checkpoint is whole."""
+    command = [sys.executable, "-c", PROGRAM, str(walker.top / "src"), str(tmp_path / "run")]
+    choose = random.Random(0)
+    run = codevault.CheckpointManager(tmp_path / "run")
+    run.save(walker.net.Walker(), torch.optim.Adam(walker.net.Walker().parameters()))
+    newest = 0
+    for _ in range(5):
+        trainer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert trainer.stdout is not None
+        assert trainer.stderr is not None
+        assert trainer.stdout.readline() == b"ready\n", trainer.stderr.read()
+        time.sleep(choose.uniform(0.05, 1.0))
+        os.kill(trainer.pid, signal.SIGKILL)
+        trainer.communicate()
+        found = run.checkpoints()
+        assert [c.metrics.get("score", 0.0) for c in found] == [float(c.epoch) for c in found]
+        policy = walker.net.Walker()
+        resumed = run.resume(policy)
+        assert resumed is not None
+        assert resumed.epoch >= newest
+        newest = resumed.epoch
+        if newest:
+            assert resumed.state == {"epoch": newest}
+            assert {p.detach().mean().item() for p in policy.parameters()} == {float(newest)}
+    assert newest > 0
+
+
+def test_listing_never_reads_weights(walker: Any, tmp_path: Path, quick: list[str]) -> None:
+    run = codevault.CheckpointManager(tmp_path)
+    path = Path(run.save(walker.net.Walker(), metrics={"score": 2}))
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"\x00" * 64, b"\x01" * 64))  # what a look at them would find
+    program = (
+        "import sys, json, codevault\n"
+        "from codevault.runfolder import described, epochs\n"
+        "print([described(sys.argv[1], e).metrics for e in epochs(sys.argv[1])])\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == str([{"score": 2.0}]), done.stderr
