@@ -22,6 +22,9 @@ def state_folder(kind: str) -> str | None:
         if not os.path.isabs(top):
             continue
         folder = os.path.join(top, kind)
+        with contextlib.suppress(OSError):
+            if _is_ours(folder) and _is_ours(top):
+                return folder
         try:
             os.makedirs(top, mode=0o700, exist_ok=True)
             os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -41,11 +44,16 @@ def read(kind: str, name: str) -> bytes | None:
         descriptor = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         info = os.fstat(descriptor)
         if not only_ours(info) or not stat.S_ISREG(info.st_mode):
             return None
-        return file.read()
+        data = b""
+        while piece := os.read(descriptor, 1 << 16):
+            data += piece
+        return data
+    finally:
+        os.close(descriptor)
 
 
 def write(kind: str, name: str, data: bytes) -> bool:

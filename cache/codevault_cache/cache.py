@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from codevault_cache import environ, paths
 from codevault_cache.errors import CorruptEntry, Missing
 from codevault_cache.laidout import laid_out
-from codevault_cache.snapshot import DIGEST, NAME, Snapshot
+from codevault_cache.snapshot import DIGEST, NAME, Snapshot, read_bytes
 from codevault_cache.tree import Tree
 from codevault_cache.wanted import Wanted, answers, name_of, request_key, request_of
 
@@ -97,8 +97,7 @@ class Cache:
 
     def _record(self, root: str, path: str, prefix: bytes) -> Snapshot | None:
         try:
-            with open(path, "rb", buffering=0) as file:
-                data = file.read()
+            data = read_bytes(path)
         except OSError:
             return None
         try:

@@ -1,10 +1,12 @@
-"""Make snapshots available here: a hit costs a look, a miss is fetched, checked and kept."""
+"""Make snapshots available here: a hit costs a look, a miss is fetched, checked and kept.
+
+What is in the cache is verified when it is opened: an entry that is damaged then is set aside, and
+the next call fetches it again.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-
-from codevault_cache.errors import CorruptEntry, Missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +29,7 @@ def warm(cache: Cache, wanted: Sequence[Wanted]) -> list[Snapshot]:
     Raises:
         CacheError: One of them is not to be had; the error says why.
     """
-    found: list[Snapshot | None] = [_hit(cache, each) for each in wanted]
+    found: list[Snapshot | None] = [cache.find(each) for each in wanted]
     misses = [i for i, snapshot in enumerate(found) if snapshot is None]
     if misses:
         from codevault_cache.collect import collect_daily
@@ -37,15 +39,3 @@ def warm(cache: Cache, wanted: Sequence[Wanted]) -> list[Snapshot]:
             found[i] = snapshot
         collect_daily(cache)
     return [snapshot for snapshot in found if snapshot is not None]
-
-
-def _hit(cache: Cache, wanted: Wanted) -> Snapshot | None:
-    snapshot = cache.find(wanted)
-    if snapshot is None:
-        return None
-    try:
-        # Opening checks the header, and lays the files out again where somebody removed them.
-        cache.tree(snapshot.digest).close()
-    except (Missing, CorruptEntry):
-        return None
-    return snapshot

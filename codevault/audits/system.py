@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Final
 
 from codevault.audits.check import ABSENT, Check, attributes, entries, setting
@@ -52,12 +53,25 @@ def _put_zone(time: Any, before: Any) -> None:
         time.tzset()  # after the variable TZ was put back
 
 
-def _umask(_: Any) -> str | None:
+_status = (0, -1)
+"""This process's id, and its open status file: it is read at the begin and the end of each load."""
+
+
+def _umask(os: Any) -> str | None:
     """As the kernel tells it: `os.umask` cannot be read without being set."""
-    with open("/proc/self/status", "rb", buffering=0) as file:
-        for line in file.read(512).splitlines():
-            if line.startswith(b"Umask:"):
-                return line.split()[1].decode()
+    global _status
+    process, fd = _status
+    text = b""
+    if process == os.getpid():
+        with contextlib.suppress(OSError):
+            text = os.pread(fd, 512, 0)
+    if not text.startswith(b"Name:"):  # the first time, after a fork, or somebody closed it
+        fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+        _status = (os.getpid(), fd)
+        text = os.pread(fd, 512, 0)
+    for line in text.splitlines():
+        if line.startswith(b"Umask:"):
+            return line.split()[1].decode()
     return None
 
 
