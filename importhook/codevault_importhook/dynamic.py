@@ -116,6 +116,7 @@ def _patch_pydoc(pydoc: Any) -> None:
 
 def _patch_logging_config(config: Any) -> None:
     config.BaseConfigurator.importer = staticmethod(_import)
+    config.__import__ = _import  # what resolves the class of a formatter calls it
 
 
 def _patch_pickle(pickle: Any) -> None:

@@ -200,6 +200,10 @@ FORMS = {
         import logging.config
         seen = logging.config.BaseConfigurator({}).resolve('metta.agent.x.VERSION')
         """,
+    "logging.config, class of a formatter": """
+        import logging.config
+        seen = logging.config._resolve('metta.agent.x.K').VERSION
+        """,
     "spec_from_file_location": """
         import importlib.util, os, sys
         path = os.path.join(os.path.dirname(__file__), 'plugin.py')
