@@ -12,8 +12,9 @@ def test_the_page_is_made_of_the_results() -> None:
 
 def test_every_case_ran_in_its_present_form() -> None:
     found = {name: finding.digest for name, finding in read().items()}
-    assert found == {case.name: case.digest for case in CASES}
-    assert len(found) >= 15
+    stale = [case.name for case in CASES if found.pop(case.name, None) != case.digest]
+    assert not stale, f"python -m tests.road.compat {' '.join(stale)}"
+    assert not found
 
 
 def test_the_counts_agree() -> None:
