@@ -89,32 +89,41 @@ def build(description: dict[str, Any], code: CodeVersion, env: Any) -> Any:
     """
     path = description["class_path"]
 
-    def own(name: str) -> Any:
-        return _own(code, name)
+    def find(name: str) -> Any:
+        return own(code, name)
 
     with code.resolving():
-        target = own(path)
+        target = find(path)
         if "fields" in description:
             made = arch.decode(
-                {"$model": path, "fields": description["fields"]}, own, "architecture"
+                {"$model": path, "fields": description["fields"]}, find, "architecture"
             )
         else:
-            args = arch.decode(description.get("args", []), own, "args")
-            kwargs = arch.decode(description.get("kwargs", {}), own, "kwargs")
+            args = arch.decode(description.get("args", []), find, "args")
+            kwargs = arch.decode(description.get("kwargs", {}), find, "kwargs")
             if env is not None and _takes_env(target, args, kwargs):
                 kwargs["env"] = env
-            made = _call(target, args, kwargs, path)
-        make_policy = getattr(made, "make_policy", None)
-        if make_policy is None:
-            return made
-        needs = _required(make_policy)
-        if env is None and needs:
-            raise BuildError(
-                f"{path} needs an environment description to make its policy, and there is none",
-                f"make_policy takes {needs[0]!r}, and the checkpoint recorded no env",
-                "codevault.load_policy(uri, env=...)",
-            )
-        return make_policy(env) if env is not None else make_policy()
+            made = call(target, args, kwargs, path)
+        return policy_of(made, env, path)
+
+
+def policy_of(made: Any, env: Any, path: str) -> Any:
+    """What an architecture's class gave, or the policy that it makes if it is a description.
+
+    Raises:
+        BuildError: It needs an environment, and there is none.
+    """
+    make_policy = getattr(made, "make_policy", None)
+    if make_policy is None:
+        return made
+    needs = required(make_policy)
+    if env is None and needs:
+        raise BuildError(
+            f"{path} needs an environment description to make its policy, and there is none",
+            f"make_policy takes {needs[0]!r}, and the checkpoint recorded no env",
+            "codevault.load_policy(uri, env=...)",
+        )
+    return make_policy(env) if env is not None else make_policy()
 
 
 def check_kept(policy: Any, path: str) -> None:
@@ -176,10 +185,10 @@ def _missing(error: ModuleNotFoundError, manifest: Manifest) -> CodeError:
 
 def environment(recorded: Any, code: CodeVersion) -> Any:
     """The environment description that a manifest recorded, as an object of `code`'s classes."""
-    return arch.decode(recorded, lambda name: _own(code, name), "env")
+    return arch.decode(recorded, lambda name: own(code, name), "env")
 
 
-def _own(code: CodeVersion, path: str) -> Any:
+def own(code: CodeVersion, path: str) -> Any:
     """A class, function or enum member that the code itself defines.
 
     What its modules merely import is not reached: `pkg.mod:os.system` would run a stranger's words.
@@ -199,7 +208,12 @@ def _own(code: CodeVersion, path: str) -> Any:
     return found
 
 
-def _call(target: Any, args: Sequence[Any], kwargs: dict[str, Any], path: str) -> Any:
+def call(target: Any, args: Sequence[Any], kwargs: dict[str, Any], path: str) -> Any:
+    """Calls a class or function; `path` is its name, for messages.
+
+    Raises:
+        BuildError: It is none, or does not take these arguments.
+    """
     if not callable(target):
         raise BuildError(f"class_path {path!r} names no class or function", repr(type(target)), "")
     try:
@@ -222,7 +236,8 @@ def _takes_env(target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool
     return parameter is not None and "env" not in bound.arguments
 
 
-def _required(function: Any) -> list[str]:
+def required(function: Any) -> list[str]:
+    """The parameters that a call by position must give."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [
         p.name

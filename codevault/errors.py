@@ -73,9 +73,23 @@ class FormatVersionError(CheckpointError):
 
 
 class LegacyFormError(CheckpointError):
-    """The file is a checkpoint of another kind: it needs `codevault convert` or code."""
+    """The file is a checkpoint of another kind: it needs `codevault convert` or code.
+
+    Attributes:
+        form: What it is, in words.
+    """
 
     reference = "legacy-form"
+
+    def __init__(self, what: str, why: str = "", hint: str = "", form: str = "") -> None:
+        super().__init__(what, why, hint)
+        self.form = form
+
+
+class ConvertError(CodevaultError, ValueError):
+    """An old file could not be made into a checkpoint."""
+
+    reference = "convert"
 
 
 class WeightsDigestError(CheckpointError):

@@ -18,6 +18,8 @@ from codevault.manifest import DEPTH, VALUES, escaped
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from codevault_cache import Snapshot
+
 
 def _has(*names: str) -> Callable[[set[str]], bool]:
     return lambda members: any(
@@ -28,33 +30,25 @@ def _has(*names: str) -> Callable[[set[str]], bool]:
 
 # Reading one takes time that grows with the square of its length.
 _SIXTIES: Final = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-9_.]+){99,}")
-_INNER: Final = "safetensors.torch.load(zipfile.ZipFile({0}).read('weights.safetensors'))"
-_WEIGHTS: Final = "safetensors.torch.load_file({0})"
-_TORCH: Final = "torch.load({0}, weights_only=True)"
-_BUNDLE: Final = "a Metta `policy_spec.json` bundle"
-_PTH: Final = "torch.load(zipfile.ZipFile({0}).open('policy.pth'), weights_only=True)"
+
+METTA: Final = "a Metta `.mpt` of 2025"
+METTA_PICKLE: Final = "a Metta `.mpt` of 2025 that holds a pickle"
+BUNDLE: Final = "a Metta `policy_spec.json` bundle"
+SB3: Final = "a Stable-Baselines3 zip"
+TORCH: Final = "a file of torch.save"
+PICKLE: Final = "a bare pickle"
+SAFETENSORS: Final = "a bare safetensors file"
+TORCHSCRIPT: Final = "a TorchScript archive"
+"""What old files are called in messages, and in the manifests of what is made of them."""
 
 # The first form that fits is named: TorchScript's and rsl_rl's files are torch.save zips as well.
-# With each stands the expression that gives its weights today.
 _FORMS: Final = (
-    (
-        "a TorchScript archive",
-        _has("constants.pkl+data.pkl+version"),
-        "torch.jit.load({0}).state_dict()",
-    ),
-    ("a Metta `.mpt` of 2025", _has("weights.safetensors+modelarchitecture.txt"), _INNER),
-    (
-        "a Metta `.mpt` of 2025",
-        _has("policy.pt"),
-        "torch.load(zipfile.ZipFile({0}).open('policy.pt'), weights_only=True)",
-    ),
-    (_BUNDLE, _has("policy_spec.json"), _INNER),
-    (
-        "a Stable-Baselines3 zip",
-        _has("policy.pth+data", "policy.pth+pytorch_variables.pth"),
-        _PTH,
-    ),
-    ("a file of torch.save", _has("data.pkl"), _TORCH),
+    (TORCHSCRIPT, _has("constants.pkl+data.pkl+version")),
+    (METTA, _has("weights.safetensors+modelarchitecture.txt")),
+    (BUNDLE, _has("policy_spec.json")),
+    (METTA_PICKLE, _has("policy.pt")),
+    (SB3, _has("policy.pth+data", "policy.pth+pytorch_variables.pth")),
+    (TORCH, _has("data.pkl")),
 )
 
 
@@ -77,7 +71,7 @@ def refuse_strangers(where: str, mode: int, head: bytes) -> None:
         hint = "download it, and look at its first bytes: head -c 64 FILE"
     if stat.S_ISDIR(mode):
         if os.path.exists(os.path.join(where, "policy_spec.json")):
-            raise _legacy(where, _BUNDLE, _WEIGHTS, os.path.join(where, "weights.safetensors"))
+            raise legacy(where, BUNDLE)
         why, hint = f"it is a folder; {why}", f"ls {shlex.quote(where)}"
     elif not stat.S_ISREG(mode):
         why = f"it is no regular file; {why}"
@@ -90,12 +84,11 @@ def refuse_strangers(where: str, mode: int, head: bytes) -> None:
     elif len(LOCAL) > len(head) and LOCAL.startswith(head):
         raise TruncatedError(f"{where} is incomplete", f"{len(head)} bytes", RESTORE)
     elif head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        raise _legacy(where, "a bare pickle", _TORCH)
+        raise legacy(where, PICKLE)
     elif head[8:10] == b'{"' and 0 < int.from_bytes(head[:8], "little") < 100_000_000:
-        raise _legacy(where, "a bare safetensors file", _WEIGHTS)
+        raise legacy(where, SAFETENSORS)
     elif os.path.basename(where) == "policy_spec.json":
-        folder = os.path.dirname(where) or "."
-        raise _legacy(folder, _BUNDLE, _WEIGHTS, os.path.join(folder, "weights.safetensors"))
+        raise legacy(os.path.dirname(where) or ".", BUNDLE)
     raise CheckpointError(f"{where} is not a checkpoint", why, hint)
 
 
@@ -114,9 +107,9 @@ def refuse_forms(where: str, names: set[str], needed: tuple[str, ...]) -> None:
     missing = [name for name in needed if name not in names]
     if not missing:
         return
-    for form, fits, today in _FORMS:
+    for form, fits in _FORMS:
         if needed[0] in missing and fits(names):
-            raise _legacy(where, form, today)
+            raise legacy(where, form)
     raise CheckpointError(
         f"{where} is not a checkpoint: it is a zip file without {', '.join(missing)}", "", RESTORE
     )
@@ -157,20 +150,35 @@ def plain_yaml(data: bytes, where: str) -> Any:
     raise CheckpointError(where, escaped(why)[:500], RESTORE)
 
 
-def _legacy(where: str, form: str, today: str, weights: str | None = None) -> LegacyFormError:
-    """The refusal of a known form.
+def code_options(snapshot: Snapshot) -> str:
+    """The options of `codevault convert` that name a snapshot's code."""
+    words = ["--repo", snapshot.repo or "URL_OR_PATH"]
+    words += ["--commit", snapshot.commit] if snapshot.commit else []
+    for option, values in (("--roots", snapshot.roots), ("--shared", snapshot.shared)):
+        for value in values:
+            words += [option, value]
+    return shlex.join(words)
+
+
+def legacy(where: str, form: str, code: str = "--repo URL_OR_PATH --commit SHA") -> LegacyFormError:
+    """The refusal of a known form, with the line that makes a checkpoint of it.
 
     Args:
         where: The file.
         form: What it is.
-        today: The expression that gives its weights, with a place for the file that has them.
-        weights: That file, if it is another one.
+        code: The options that name its code.
     """
-    expression = today.format(repr(weights or where))
+    hint = f"codevault convert {shlex.quote(where)} -o new.mpt {code}"
+    if form in (METTA, BUNDLE):
+        hint += " --probe OBS"
+    elif form == SAFETENSORS:
+        hint += " --class pkg.mod:Policy --probe OBS"
+    elif form == TORCHSCRIPT:
+        script = f"import torch; torch.save(torch.jit.load({where!r}).state_dict(), 'weights.pt')"
+        hint = f"python -c {shlex.quote(script)}  # if you trust it; then convert weights.pt"
     return LegacyFormError(
         f"{where} is {form}, not a codevault checkpoint",
         "it names no code to run it with, and a pickle runs code when it is read",
-        f"codevault convert {shlex.quote(where)} -o new.mpt --repo URL_OR_PATH --commit SHA "
-        f"(planned); today: load {expression} into codevault.load_code(repo, commit)"
-        ".load_symbol('pkg.mod:Policy')(...)",
+        hint,
+        form,
     )

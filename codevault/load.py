@@ -11,7 +11,7 @@ from codevault import architecture as arch
 from codevault import audit, packages, userdir
 from codevault.build import CodeVersion, CurrentCode, build, check_kept, environment, explained
 from codevault.checkpoint import PROBE, Checkpoint, open_checkpoint, read_member
-from codevault.errors import CodevaultError, PackagesWarning, ProbeWarning
+from codevault.errors import CodevaultError, LegacyFormError, PackagesWarning, ProbeWarning
 from codevault.provenances import Provenance, remember
 from codevault.rng import kept_rng
 from codevault.splint import Splint, mount
@@ -46,7 +46,8 @@ def load_policy(
     plain construction and `load_state_dict` leave it, so call `.eval()` before playing.
 
     Args:
-        uri: A path, or an address that fsspec knows.
+        uri: A path, or an address that fsspec knows. With a splint as `code` also an old file that
+            needs no unpickler: Metta's `.mpt` and `policy_spec.json` bundles.
         env: The environment description; None takes the recorded one.
         device: Where the policy shall be, as `torch.nn.Module.to` takes it.
         code: "pinned" for the recorded code, "current" for the host's, or a splint.
@@ -59,6 +60,7 @@ def load_policy(
 
     Raises:
         CheckpointError: The file is no checkpoint, or a damaged one.
+        LegacyFormError: It is an old file; the message has the line that makes a checkpoint of it.
         RefusedError: Nothing grants its code the right to run.
         FetchError: Its code could not be had.
         CodeError: Its code lacks what the checkpoint names.
@@ -68,7 +70,13 @@ def load_policy(
     """
     where = shown(uri)
     vault = opened(cache)
-    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
+    path = fetched(uri, os.path.join(vault.roots[0], "checkpoints"))
+    try:
+        checkpoint = open_checkpoint(path)
+    except LegacyFormError as error:
+        if not isinstance(code, Splint):
+            raise
+        return _old_form(path, error.form, code, env, device, where)
     allowed = _allowed(checkpoint.manifest, code, trust)
     findings = _packages(checkpoint.manifest)
     chosen = _code(checkpoint, code, allowed, vault)
@@ -173,6 +181,19 @@ def _audited(splint: Splint | None) -> AbstractContextManager[audit.Watch]:
     if splint is None:
         return audit.watching(None)
     return audit.watching(splint.name, splint.snapshot.shared, kept=(audit.RANDOM,))
+
+
+def _old_form(path: str, form: str, splint: Splint, env: Any, device: Any, where: str) -> Any:
+    """The policy of an old file that needs no unpickler; the caller brought its code."""
+    from codevault import oldforms
+
+    old = oldforms.read(path, form)
+    with kept_rng(), _audited(splint) as watch:
+        policy = oldforms.load(old, splint, env, where)
+        watch.settle()
+    audit.warn(watch.audit, "code.audit.restore()")
+    warnings.warn(f"{where} has no probe: nothing shows that it behaves", ProbeWarning, 3)
+    return policy.to(device) if hasattr(policy, "to") else policy
 
 
 def _environment(env: Any, manifest: Manifest, chosen: CodeVersion) -> Any:

@@ -34,7 +34,7 @@ def rehearse(path: str, manifest: Manifest) -> None:
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         for name in ("CODEVAULT_CACHE", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
             environment[name] = os.path.join(folder, name)
-        arguments = [os.path.abspath(path), manifest.checkpoint_digest, *_our_folders()]
+        arguments = [os.path.abspath(path), manifest.checkpoint_digest, *our_folders()]
         try:
             done = subprocess.run(
                 [sys.executable, "-P", "-c", _CHILD, *arguments],
@@ -58,7 +58,7 @@ def rehearse(path: str, manifest: Manifest) -> None:
         )
 
 
-def _our_folders() -> list[str]:
+def our_folders() -> list[str]:
     """Where this codevault is imported from, unless it is installed like any package."""
     files = (__file__, codevault_cache.__file__, codevault_importhook.__file__)
     tops = [os.path.dirname(os.path.dirname(file or "")) for file in files]

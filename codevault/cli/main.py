@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from codevault.cli.cache import cache
+from codevault.cli.convert import convert
 from codevault.cli.output import echo as _echo
 from codevault.cli.output import json_option as _json_option
 from codevault.errors import FINDING, CodevaultError
@@ -137,3 +138,4 @@ def trust_rm(patterns: tuple[str, ...]) -> None:
 
 
 main.add_command(cache)
+main.add_command(convert)

@@ -154,6 +154,21 @@ def walker(project: Project) -> Project:
 
 
 @pytest.fixture
+def gait(project: Project) -> Any:
+    """A project with old files, committed and imported, with the options that name its code."""
+    import codevault
+    from tests.codevault import old_files
+
+    class Gait:
+        top, head = project.top, project.commit(old_files.PROJECT)
+        net: Any = project.load("gait.nets", "agent/src")
+        code = ("--repo", str(top), "--commit", head, *old_files.ROOTS)
+        splint = codevault.load_code(top, head, roots=["agent/src"])
+
+    return Gait
+
+
+@pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Callable[[], tuple[str, Path, Callable[[], None]]]]:
     """Starts `git daemon` over a folder: gives its URL, the folder, and how to stop it."""
     processes: list[subprocess.Popen[bytes]] = []

@@ -1,0 +1,54 @@
+"""The policy of an old file, with code that the caller brought."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from codevault import forms
+from codevault.build import check_kept
+from codevault.errors import RefusedError
+from codevault.oldforms.files import OldFile, load_weights
+from codevault.oldforms.recipe import architecture, build
+
+if TYPE_CHECKING:
+    from codevault.splint import Splint
+
+
+def load(old: OldFile, splint: Splint, env: Any, where: str) -> Any:
+    """Builds the policy of an old file and gives it its weights.
+
+    Args:
+        old: What `read` gave.
+        splint: Its code.
+        env: The environment description; None where its class needs none.
+        where: The file, for messages.
+
+    Raises:
+        LegacyFormError: It needs an unpickler, or does not say how its policy is built.
+        RefusedError: A script of its own wants to run first.
+        CodeError: The code lacks what it names.
+        BuildError: Its policy could not be built.
+        StateDictError: The weights do not fit.
+    """
+    from codevault import weights
+
+    if old.recipe is None or old.pickled:
+        raise forms.legacy(where, old.form, forms.code_options(splint.snapshot))
+    line = forms.legacy(where, old.form, forms.code_options(splint.snapshot)).hint
+    refuse_setup(old, where, f"{line} --allow-setup")
+    described = architecture(old.recipe, splint, env)
+    policy = build(described, splint, env)
+    check_kept(policy, old.recipe.class_path)
+    hint = "name the commit that it was trained with: codevault.load_code(repo, commit)"
+    weights.assign(policy, load_weights(old), where=where, hint=hint)
+    return policy
+
+
+def refuse_setup(old: OldFile, where: str, line: str) -> None:
+    """Raises RefusedError, with the line that allows it, if a script wants to run first."""
+    if old.setup is not None:
+        raise RefusedError(
+            f"{where} wants to run a script of its own: {old.setup}",
+            "setup_script is code that nobody granted the right to run",
+            f"{line}  # if you have read it",
+        )
