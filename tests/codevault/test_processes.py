@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -51,11 +52,13 @@ def loader(work, context):
     )
     return [batch.value for batch in loader]
 
-def main(repo, commit, method):
-    import walker.work  # today's
+def main(repo, commit, method, twin, *ways):
+    if twin == "imported":
+        import walker.work  # today's
     work = old_code(repo, commit)
+    assert ("walker.work" in sys.modules) == (twin == "imported")
     context = multiprocessing.get_context(method)
-    print(json.dumps([f(work, context) for f in (pool, target, loader)]))
+    print(json.dumps([globals()[way](work, context) for way in ways]))
 """
 WORK = """
     from walker.scale import SCALE
@@ -91,10 +94,11 @@ WORK = """
 
 
 @pytest.fixture
-def program(walker: Any, tmp_path: Path) -> Any:
+def program(project: Any, tmp_path: Path) -> Any:
     """Two versions of `walker.work` in one repository, and a program beside them."""
-    commit = walker.commit({"src/walker/work.py": WORK})
-    walker.commit({"src/walker/scale.py": "SCALE = 77.0\n"})
+    package = {"src/walker/__init__.py": "", "src/walker/work.py": WORK}
+    commit = project.commit({**package, "src/walker/scale.py": "SCALE = 2.0\n"})
+    project.commit({"src/walker/scale.py": "SCALE = 77.0\n"})
     (tmp_path / "main.py").write_text(MAIN)
     (tmp_path / "app.py").write_text(APP)
 
@@ -102,10 +106,10 @@ def program(walker: Any, tmp_path: Path) -> Any:
         if app is not None:
             (tmp_path / "app.py").write_text(app)
         done = subprocess.run(
-            [sys.executable, str(tmp_path / "main.py"), str(walker.top), commit, *arguments],
+            [sys.executable, str(tmp_path / "main.py"), str(project.top), commit, *arguments],
             capture_output=True,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(walker.top / "src")},
+            env={**os.environ, "PYTHONPATH": str(project.top / "src")},
             timeout=300,
         )
         assert done.returncode == 0, done.stderr[-4000:]
@@ -114,9 +118,14 @@ def program(walker: Any, tmp_path: Path) -> Any:
     return run
 
 
+EXPECTED = {"pool": 12.0, "target": 12.0, "loader": [[0.0, 2.0, 4.0]]}
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_processes_pools_targets_and_data_loaders(method: str, program: Any) -> None:
-    assert program(method) == [12.0, 12.0, [[0.0, 2.0, 4.0]]]
+@pytest.mark.parametrize("twin", ["imported", "importable"])
+def test_processes_pools_targets_and_data_loaders(method: str, twin: str, program: Any) -> None:
+    ways = [way for way in EXPECTED if way != "loader" or importlib.util.find_spec("torch")]
+    assert program(method, twin, *ways) == [EXPECTED[way] for way in ways]
 
 
 RAY = """

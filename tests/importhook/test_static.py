@@ -337,6 +337,36 @@ def test_shared_alias_is_the_hosts_object(twin: str, old: RunCase) -> None:
     assert importlib.reload(compat) is compat
 
 
+@pytest.mark.parametrize("live", ["imported", "importable"])
+def test_shared_alias_is_decided_when_found_and_not_when_compiled(
+    live: str, put: Put, host: Any
+) -> None:
+    host({"pkg/__init__.py": "", "pkg/b.py": "VERSION = 'host'"})
+    if live == "imported":
+        importlib.import_module("pkg.b")
+    text = "import pkg.b\nfrom pkg.b import VERSION\ndef f():\n    import pkg.b as b\n    return b"
+    picture = {"pkg/__init__.py": "", "pkg/a.py": text, "pkg/b.py": "VERSION = 'old'"}
+    alone, sharing = put(picture), put(picture, shared=["pkg.b"], name=OTHER)
+    assert alone.tag == sharing.tag
+    pack = alone.compile()
+    for mount in (sharing, alone):
+        mount.use(pack)
+        case = importlib.import_module(f"{mount.name}.pkg.a")
+        assert case.VERSION == case.pkg.b.VERSION == case.f().VERSION
+        assert case.VERSION == ("host" if mount is sharing else "old")
+        assert (case.pkg.b is importlib.import_module("pkg.b")) == (mount is sharing)
+
+
+def test_shared_alias_of_a_module_that_fails_leaves_nothing_behind(put: Put, host: Any) -> None:
+    host({"pkg/b.py": "raise ZeroDivisionError('host')"})
+    mount = put({"pkg/a.py": "import pkg.b", "pkg/b.py": ""}, shared=["pkg.b"])
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError, match="host"):
+            importlib.import_module(f"{mount.name}.pkg.a")
+        assert not [n for n in sys.modules if n.endswith(("pkg.a", "pkg.b"))]
+        assert not hasattr(sys.modules[f"{mount.name}.pkg"], "b")
+
+
 def test_shared_alias_that_the_host_lacks_is_missing_and_never_the_trees(old: RunCase) -> None:
     with pytest.raises(ModuleNotFoundError, match=r"'metta.compat' in the application, with which"):
         old("import metta.compat")
