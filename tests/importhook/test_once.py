@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import codevault_importhook as hook
-from tests.importhook.pictures import NAME, OTHER, beside_twins
+from tests.importhook.pictures import NAME, OTHER, Folder, beside_twins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.importhook.conftest import Put
 
@@ -124,8 +126,17 @@ def test_once_threads_and_circles_under_the_lock_of_the_mount(put: Put) -> None:
             hook.unload(mount)
 
 
-def test_once_threads_mount_the_same_tree_once(lay: Any) -> None:
-    tree = lay({"pkg/a.py": "v = 1"})
+class Slow(Folder):
+    """A tree that lets other threads run while it is mounted."""
+
+    @property
+    def paths(self) -> set[str]:
+        time.sleep(0.01)
+        return set(self.files)
+
+
+def test_once_threads_mount_the_same_tree_once(tmp_path: Path) -> None:
+    tree = Slow(tmp_path, {"pkg/a.py": "v = 1"})
     mounts = at_once(*[lambda: hook.mount(NAME, tree, roots=["."])] * THREADS)
     assert len(set(map(id, mounts))) == 1
     finders = [f for f in sys.meta_path if getattr(f, "__name__", "") == "SplintFinder"]
