@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.importhook.pictures import NAME, OTHER
+
+pytest.importorskip("torch")
 from tests.importhook.test_torch import HOST, KINDS, OLD
 
 if TYPE_CHECKING:
     from tests.importhook.conftest import Lay
 
-pytest.importorskip("torch")
 TOP = Path(__file__).parents[2]
 PROGRAM = """
 import importlib, json, sys
