@@ -210,4 +210,8 @@ def compile_code(snapshot: Snapshot, cache: Cache) -> None:
 
 
 def _code_pack(mounted: Mount, cache: Cache) -> bytes:
-    return cache.derived(mounted.source.digest, mounted.tag, mounted.compile)
+    def make() -> bytes:
+        # Own names are part of the tag: the newest is most likely of the same repository.
+        return mounted.compile(cache.newest(mounted.tag))
+
+    return cache.derived(mounted.source.digest, mounted.tag, make)

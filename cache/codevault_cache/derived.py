@@ -103,6 +103,25 @@ def derived(roots: Sequence[str], digest: str, tag: str, make: Callable[[], byte
     return payload
 
 
+def newest(root: str, tag: str) -> bytes | None:
+    """The code pack of a tag that was derived last, from whatever snapshot, or None.
+
+    Args:
+        root: The cache's first folder.
+        tag: The kind of Python.
+    """
+    top = os.path.dirname(os.path.dirname(paths.code(root, check_tag(tag), "00")))
+    found = []
+    try:
+        for short in os.listdir(top):
+            for name in os.listdir(os.path.join(top, short)):
+                path = os.path.join(top, short, name)
+                found.append((os.stat(path).st_mtime, path, name.removesuffix(".cvc")))
+    except OSError:
+        pass
+    return read_derived(max(found)[1], max(found)[2], tag) if found else None
+
+
 def _keep(root: str, digest: str, tag: str, payload: bytes) -> None:
     from codevault_cache.publish import publish_file
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from codevault_cache.tree import Tree
 
+_NEIGHBOURS = 2
+"""How many earlier trees are searched for equal files."""
+
 _log = logging.getLogger("codevault_cache")
 
 
@@ -36,12 +39,24 @@ def lay_out(root: str, digest: str, files: Mapping[str, tuple[int, bytes]]) -> s
     Returns:
         The top folder.
     """
-    from codevault_cache.publish import publish_folder
+    from codevault_cache.folders import publish_folder
 
     paths.prepare(root)
     folder = paths.tree(root, digest)
-    publish_folder(folder, paths.tmp(root), files)
+    publish_folder(folder, paths.tmp(root), files, _newest(os.path.dirname(folder)))
     return folder
+
+
+def _newest(trees: str) -> list[str]:
+    """The trees that were laid out last: what is likely to hold equal files."""
+    try:
+        with os.scandir(trees) as found:
+            aged = sorted(
+                (entry.stat(follow_symlinks=False).st_mtime, entry.path) for entry in found
+            )
+    except OSError:
+        return []
+    return [path for _, path in aged[: -_NEIGHBOURS - 1 : -1]]
 
 
 def laid_out(roots: Sequence[str], tree: Tree) -> str:

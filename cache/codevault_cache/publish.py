@@ -13,18 +13,12 @@ import os
 from typing import TYPE_CHECKING
 
 from codevault_cache.errors import CacheError, Unwritable
-from codevault_cache.trash import remove_folder, tmp_name
+from codevault_cache.trash import tmp_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-
-READ_ONLY = 0o555
-"""Folders and programs of a laid-out tree: for everybody to read, for nobody to write."""
-
-MANY = 100
-"""From this many files on, their file system is synced once: that takes a third of the time."""
+NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 
 durable = True
 """Whether publishing waits for the disk. Off, a power cut can lose entries; readers notice."""
@@ -42,24 +36,6 @@ def sync(fd: int) -> None:
     """Wait until the disk has it, unless that was switched off."""
     if durable:
         os.fsync(fd)
-
-
-def sync_file_system(path: str) -> bool:
-    """Wait until the disk has everything of a file system; False where that cannot be asked for."""
-    import ctypes
-
-    try:
-        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
-    except (OSError, AttributeError, TypeError):
-        return False
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if syncfs(fd):
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), path)
-    finally:
-        os.close(fd)
-    return True
 
 
 def sync_folder(path: str) -> None:
@@ -100,7 +76,7 @@ def unfinished(tmp: str) -> Iterator[tuple[int, str]]:
     """A new file in the tmp folder, open for reading and writing; its name is gone afterwards."""
     os.makedirs(tmp, exist_ok=True)
     path = tmp_name(tmp)
-    fd = os.open(path, _NEW, 0o600)
+    fd = os.open(path, NEW, 0o600)
     try:
         yield fd, path
     finally:
@@ -177,69 +153,3 @@ def publish_written(
                 raise
             os.rename(path, final)
     sync_folder(os.path.dirname(final))
-
-
-def publish_folder(final: str, tmp: str, files: Mapping[str, tuple[int, bytes]]) -> None:
-    """Publish a folder of read-only files, complete or not at all.
-
-    Args:
-        final: Its name in the cache.
-        tmp: The tmp folder, on the same file system.
-        files: Relative path to git mode and content; paths are checked by the caller.
-    """
-    os.makedirs(tmp, exist_ok=True)
-    os.makedirs(os.path.dirname(final), exist_ok=True)
-    top = tmp_name(tmp)
-    os.mkdir(top, 0o700)
-    try:
-        folders = {top}
-        many = durable and len(files) >= MANY
-        for path, (mode, content) in files.items():
-            target = os.path.join(top, *path.split("/"))
-            folder = os.path.dirname(target)
-            if folder not in folders:
-                os.makedirs(folder, 0o700, exist_ok=True)
-                while folder not in folders:
-                    folders.add(folder)
-                    folder = os.path.dirname(folder)
-            fd = os.open(target, _NEW, 0o600)
-            try:
-                write_all(fd, (content,))
-                os.fchmod(fd, 0o555 if mode & 0o111 else 0o444)
-                if not many:
-                    sync(fd)
-            finally:
-                os.close(fd)
-        # A folder that is moved must be writable by its owner, so the top is closed last.
-        for folder in sorted(folders - {top}, key=len, reverse=True):
-            if not many:
-                sync_folder(folder)
-            os.chmod(folder, READ_ONLY)
-        if many and not sync_file_system(top):
-            _sync_each(top, files, folders)
-        sync_folder(top)
-        fd = os.open(top, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.rename(top, final)
-            # By its descriptor: it may have been moved on already.
-            os.fchmod(fd, READ_ONLY)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            return
-        finally:
-            os.close(fd)
-        sync_folder(os.path.dirname(final))
-    finally:
-        remove_folder(top)
-
-
-def _sync_each(top: str, files: Iterable[str], folders: Iterable[str]) -> None:
-    for path in files:
-        fd = os.open(os.path.join(top, *path.split("/")), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            sync(fd)
-        finally:
-            os.close(fd)
-    for folder in sorted(folders, key=len, reverse=True):
-        sync_folder(folder)

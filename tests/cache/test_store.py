@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codevault_cache import Cache, Snapshot, Wanted, errors, paths, publish, trash, warm
+from codevault_cache import Cache, Snapshot, Wanted, errors, folders, paths, publish, trash, warm
 from codevault_cache.tree import Tree
 
 if TYPE_CHECKING:
@@ -230,8 +230,8 @@ def test_an_unwritable_cache_only_logs(cache: Cache, monkeypatch: pytest.MonkeyP
 
 def state(top: str) -> list[tuple[str, int, int, int]]:
     found = []
-    for where, folders, names in os.walk(top):
-        for name in (*folders, *names):
+    for where, inner, names in os.walk(top):
+        for name in (*inner, *names):
             status = os.lstat(os.path.join(where, name))
             found.append(
                 (os.path.join(where, name), status.st_mtime_ns, status.st_ctime_ns, status.st_mode)
@@ -439,24 +439,24 @@ def test_I3_everything_is_synced_before_it_is_visible(
     publish.publish_file(os.path.join(root, "v1", "x"), paths.tmp(root), [b"x"])
     assert calls == ["fsync file", "link", "fsync folder"]
     calls.clear()
-    publish.publish_folder(paths.tree(root, "d" * 64), paths.tmp(root), FILES)
+    folders.publish_folder(paths.tree(root, "d" * 64), paths.tmp(root), FILES)
     assert calls[:3] == ["fsync file"] * 3
     assert calls[3:] == ["fsync folder"] * 2 + ["rename", "fsync folder"]
     calls.clear()
-    many = {f"d/{i}.py": (0o100644, b"x") for i in range(publish.MANY)}
-    real_sync = publish.sync_file_system
+    many = {f"d/{i}.py": (0o100644, b"x") for i in range(folders.MANY)}
+    real_sync = folders.sync_file_system
 
     def sync_all(path: str) -> bool:
         calls.append("sync all")
         return real_sync(path)
 
-    monkeypatch.setattr(publish, "sync_file_system", sync_all)
-    publish.publish_folder(paths.tree(root, "e" * 64), paths.tmp(root), many)
+    monkeypatch.setattr(folders, "sync_file_system", sync_all)
+    folders.publish_folder(paths.tree(root, "e" * 64), paths.tmp(root), many)
     assert calls[0] == "sync all"
     assert calls[-2:] == ["rename", "fsync folder"]
     calls.clear()
-    monkeypatch.setattr(publish, "sync_file_system", lambda path: False)
-    publish.publish_folder(paths.tree(root, "f" * 64), paths.tmp(root), many)
+    monkeypatch.setattr(folders, "sync_file_system", lambda path: False)
+    folders.publish_folder(paths.tree(root, "f" * 64), paths.tmp(root), many)
     assert calls == ["fsync file"] * 100 + ["fsync folder"] * 3 + ["rename", "fsync folder"]
 
 
