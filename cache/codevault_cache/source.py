@@ -175,7 +175,7 @@ def compose(
                 )
             left_out.append(path)
             continue
-        if taken.startswith(_LFS) and path not in explicit:
+        if taken.startswith(_LFS):
             if path.endswith(".py"):
                 raise LfsPointer(
                     f"The module {shown(path)} is a git-lfs pointer.",

@@ -8,14 +8,14 @@ import stat
 from typing import TYPE_CHECKING
 
 from codevault_cache import limits
-from codevault_cache.errors import SecretRefused
+from codevault_cache.errors import CorruptEntry, SecretRefused
 from codevault_cache.gitobjects import object_id
+from codevault_cache.ignores import ignored_in
+from codevault_cache.lineends import normaliser
 from codevault_cache.source import FILE, GITLINK, LINK, PROGRAM, Absent, Item
 from codevault_cache.treepaths import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dulwich.repo import Repo
 
     from codevault_cache.gittree import GitSource
@@ -67,14 +67,24 @@ class _Index:
     """The index as a cache of file states: an unchanged file need not be hashed again."""
 
     def __init__(self, repo: Repo) -> None:
-        self.entries: dict[str, object] = {}
-        self.written = 0
+        from dulwich.errors import ChecksumMismatch
+
+        path = repo.index_path()
+        self.written = os.stat(path).st_mtime_ns if os.path.exists(path) else 0
         try:
-            self.written = os.stat(repo.index_path()).st_mtime_ns
             index = repo.open_index()
-            self.entries = {os.fsdecode(path): index[path] for path in index}
-        except Exception:  # noqa: S110  (an index that cannot be read only costs time)
-            pass
+        except (ChecksumMismatch, ValueError, AssertionError) as error:
+            # Without it, files that a sparse checkout keeps away would count as deleted.
+            raise CorruptEntry(
+                "The index of the work tree cannot be read.",
+                f"{os.fsdecode(path)}: {type(error).__name__}; a sparse index is not understood.",
+                "git sparse-checkout reapply --no-sparse-index",
+            ) from None
+        self.entries: dict[str, object] = {os.fsdecode(name): index[name] for name in index}
+
+    def oid(self, path: str) -> str | None:
+        """The blob id that is recorded of a path."""
+        return bytes(getattr(self.entries.get(path), "sha", b"")).decode() or None
 
     def oid_if_unchanged(self, path: str, status: os.stat_result) -> str | None:
         """The blob id of a file whose state is the recorded one."""
@@ -83,12 +93,13 @@ class _Index:
         if mtime is None or size != status.st_size:
             return None
         then = mtime[0] * 10**9 + mtime[1] if isinstance(mtime, tuple) else int(mtime * 10**9)
-        # A file as young as the index may have changed after it was recorded.
-        if then != status.st_mtime_ns or then >= self.written:
+        # A file as young as the index may have changed after it was recorded; git, too, looks at
+        # whole seconds here.
+        if then != status.st_mtime_ns or then // 10**9 >= self.written // 10**9:
             return None
         if getattr(entry, "ino", 0) not in (0, status.st_ino & 0xFFFFFFFF):
             return None
-        return bytes(getattr(entry, "sha", b"")).decode()
+        return self.oid(path)
 
     def absent_on_purpose(self, path: str) -> bool:
         """Tell whether a sparse checkout keeps the file out of the work tree."""
@@ -111,15 +122,22 @@ def uncommitted(
     Raises:
         SecretRefused: An untracked file among them looks like a secret.
     """
-    from dulwich.ignore import IgnoreFilterManager
-
     top = os.path.abspath(os.fsdecode(repo.path))
     committed = {p: i for p, i in head.walk(selection.descends) if selection.takes(p)}
     index = _Index(repo)
-    ignores = IgnoreFilterManager.from_repo(repo)
-    tracked = {*committed, *index.entries}
+    ignored = ignored_in(repo, top)
+    # A file that was taken out of the index counts as untracked, whatever HEAD has.
+    tracked = set(index.entries) or set(committed)
     folders = {p[:i] for p in tracked for i, c in enumerate(p) if c == "/"}
-    normal = _normaliser(repo)
+
+    def recorded(path: str) -> bytes | None:
+        oid = index.oid(path)
+        try:
+            return None if oid is None else head.objects.get(oid, "blob")
+        except Absent:
+            return None
+
+    normal = normaliser(repo, recorded)
     has_modes = _flag(repo, b"filemode")
     literal = {glob for glob in selection.include if not any(c in glob for c in "*?[")}
 
@@ -159,7 +177,7 @@ def uncommitted(
             return
         changed[path] = (mode, content)
 
-    def visit(folder: str) -> None:
+    def visit(folder: str, hidden: bool) -> None:
         with os.scandir(os.path.join(top, folder) if folder else top) as found:
             entries = sorted(found, key=lambda entry: entry.name)
         for entry in entries:
@@ -172,15 +190,15 @@ def uncommitted(
                 ):
                     continue
                 asked = any(glob.startswith(path + "/") for glob in literal)
-                if path not in folders and not asked and ignores.is_ignored(path + "/"):
-                    continue
-                visit(path)
+                below = hidden or ignored(path, True)
+                if path in folders or asked or not below:
+                    visit(path, below)
             elif selection.takes(path) and (
-                path in tracked or path in literal or not ignores.is_ignored(path)
+                path in tracked or path in literal or not (hidden or ignored(path, False))
             ):
                 look_at(path)
 
-    visit("")
+    visit("", False)
     for path, item in committed.items():
         if path not in seen and item.mode != GITLINK and not index.absent_on_purpose(path):
             changed[path] = None
@@ -217,16 +235,3 @@ def _content(path: str, mode: int) -> bytes:
 
 def _flag(repo: Repo, name: bytes) -> bool:
     return bool(repo.get_config_stack().get_boolean((b"core",), name, True))
-
-
-def _normaliser(repo: Repo) -> Callable[[str, bytes], bytes]:
-    """What git does to a file's bytes when it is added: line ends, and the user's filters."""
-    from dulwich.objects import Blob
-
-    filters = repo.get_blob_normalizer()
-
-    def normal(path: str, content: bytes) -> bytes:
-        blob = Blob.from_string(content)
-        return filters.checkin_normalize(blob, os.fsencode(path)).as_raw_string()
-
-    return normal

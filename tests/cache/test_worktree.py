@@ -284,6 +284,43 @@ def test_sparse_checkouts_are_not_deletions(work: Any) -> None:
     assert object_id("blob", b"a: 1\n") in tree
 
 
+def test_a_sparse_index_is_refused_with_the_way_out(work: Any) -> None:
+    work.git("sparse-checkout", "set", "--cone", "--sparse-index", "src")
+    with pytest.raises(errors.CorruptEntry, match="--no-sparse-index"):
+        read_worktree(str(work.top), roots=["."])
+    work.git("sparse-checkout", "reapply", "--no-sparse-index")
+    assert read_worktree(str(work.top), roots=["."]).overlay is None
+
+
+def test_names_that_are_not_utf_8_are_refused_under_the_roots_only(work: Any) -> None:
+    def strange(folder: str) -> bytes:
+        return os.fsencode(work.top) + b"/" + folder.encode() + b"/\xff.py"
+
+    with open(strange("configs"), "wb") as file:
+        file.write(b"x = 1\n")
+    assert read_worktree(str(work.top), roots=["src"]).overlay is None
+    os.rename(strange("configs"), strange("src"))
+    with pytest.raises(errors.UnsafeName, match="not UTF-8"):
+        read_worktree(str(work.top), roots=["src"])
+    work.commit()
+    with pytest.raises(errors.UnsafeName, match="not UTF-8"):
+        read_worktree(str(work.top), roots=["src"])
+
+
+def test_submodules_and_lfs_pointers_of_a_work_tree_are_refused(work: Any, make_repo: Any) -> None:
+    other = make_repo({"m.py": "m = 1\n"}, "other")
+    allow = ("-c", "protocol.file.allow=always")
+    work.git(*allow, "submodule", "add", "-q", str(other.top), "src/sub")
+    work.commit()
+    with pytest.raises(errors.SubmoduleRefused, match="src/sub"):
+        read_worktree(str(work.top), roots=["src"])
+    assert read_worktree(str(work.top), roots=["configs"]).overlay is None
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    work.write({"configs/m.py": pointer})
+    with pytest.raises(errors.LfsPointer, match=r"m\.py"):
+        read_worktree(str(work.top), roots=["configs"])
+
+
 def test_find_worktree(work: Any, tmp_path: Path) -> None:
     assert find_worktree(str(work.top / "src/agent/net.py")) == str(work.top)
     assert find_worktree(str(work.top / "gone" / "x.py")) == str(work.top)
