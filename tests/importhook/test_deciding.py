@@ -68,6 +68,13 @@ def test_strings_library_frames_are_walked_past(twin: str, old: RunCase) -> None
         assert pool.submit(case.load, "metta.agent.x").result() == "old"
 
 
+def test_strings_a_library_that_a_stray_folder_is_called_like_is_walked_past(
+    twin: str, old: RunCase
+) -> None:
+    text = "import pkgutil\nseen = pkgutil.resolve_name('metta.agent.x:VERSION')"
+    assert old(text, {"agent/src/pkgutil/notes.txt": ""}).seen == "old"
+
+
 def test_strings_resolving_decides_for_everyone(twin: str, old: RunCase) -> None:
     case = old(CALLBACK)
 
