@@ -53,6 +53,8 @@ _HOME = {
     "save_policy": "save",
 }
 
+_MODULES = frozenset({"compat", "contract"})
+
 __all__ = [
     "AuditWarning",
     "CheckpointManager",
@@ -76,6 +78,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"codevault.{name}")
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'codevault' has no attribute {name!r}")

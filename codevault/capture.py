@@ -106,6 +106,7 @@ def _application(things: Sequence[Any], said: Selection, *, embed: bool) -> Capt
         diff=found.diff,
         modules=tuple(m.name for m in modules),
         renamed={m.loaded: m.name for m in modules},
+        contract=stated.get("contract"),
     )
 
 
@@ -178,7 +179,12 @@ def _stated(top: str) -> dict[str, Any]:
             stated = stated_in(file.read())
     except OSError:
         return {}
-    fields = {"roots": stated.roots, "shared": stated.shared, "include": stated.include}
+    fields = {
+        "roots": stated.roots,
+        "shared": stated.shared,
+        "include": stated.include,
+        "contract": stated.contract,
+    }
     return {name: value for name, value in fields.items() if value is not None}
 
 

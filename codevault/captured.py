@@ -40,6 +40,7 @@ class Captured:
         diff: The same as text for people, or None.
         modules: Own modules that the policy uses, by original name.
         renamed: Loaded name of each own module (`__main__`, say) to its name in the snapshot.
+        contract: Version of the interface to the application that the code states.
     """
 
     snapshot: Snapshot
@@ -51,6 +52,7 @@ class Captured:
     diff: bytes | None
     modules: tuple[str, ...]
     renamed: Mapping[str, str]
+    contract: str | None = None
 
     def loaded(self) -> list[ModuleType]:
         """The own modules as they are loaded now."""

@@ -132,6 +132,7 @@ def write(draft: Draft, path: str, *, rehearse: bool) -> Manifest:
         overlay=_overlay(code),
         left_out=code.snapshot.left_out,
         modules=code.modules,
+        contract=code.contract,
         env=draft.env,
         python=platform.python_version(),
         packages=dict(draft.packages),

@@ -44,6 +44,12 @@ class CodevaultError(Exception):
         return "\n".join(lines)
 
 
+class ContractError(CodevaultError, LookupError):
+    """Two versions of the interface to the application cannot be joined."""
+
+    reference = "contract"
+
+
 class CheckpointError(CodevaultError, ValueError):
     """The file is no checkpoint, or a damaged one."""
 

@@ -24,6 +24,7 @@ from codevault_cache.errors import CacheError
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from codevault.contract import Contract
     from codevault.manifest import Manifest
     from codevault.probe import Replay
 
@@ -34,6 +35,7 @@ def load_policy(
     uri: str | os.PathLike[str],
     *,
     env: Any = None,
+    contract: Contract | None = None,
     device: Any = "cpu",
     code: Literal["pinned", "current"] | Splint = "pinned",
     probe: bool = True,
@@ -49,6 +51,7 @@ def load_policy(
         uri: A path, or an address that fsspec knows. With a splint as `code` also an old file that
             needs no unpickler: Metta's `.mpt` and `policy_spec.json` bundles.
         env: The environment description; None takes the recorded one.
+        contract: Adapts `env` to the version of the interface that the policy knows.
         device: Where the policy shall be, as `torch.nn.Module.to` takes it.
         code: "pinned" for the recorded code, "current" for the host's, or a splint.
         probe: Whether to replay the recorded outputs.
@@ -67,6 +70,7 @@ def load_policy(
         BuildError: The architecture could not be built.
         StateDictError: The weights do not fit.
         ProbeError: The policy does not give the recorded outputs.
+        ContractError: The contract lacks a step to the policy's version.
     """
     where = shown(uri)
     vault = opened(cache)
@@ -83,7 +87,9 @@ def load_policy(
     description = arch.read(checkpoint)
     splint = chosen if isinstance(chosen, Splint) else None
     with kept_rng(), explained(checkpoint.manifest), _audited(splint) as watch:
-        policy = build(description, chosen, _environment(env, checkpoint.manifest, chosen))
+        version = _version(contract, checkpoint.manifest, chosen)
+        given = _environment(env, contract, version, checkpoint.manifest, chosen)
+        policy = build(description, chosen, given)
         watch.settle()
         check_kept(policy, description["class_path"])
         _assign_weights(policy, checkpoint, chosen, where)
@@ -93,7 +99,7 @@ def load_policy(
     why = "given by the caller" if allowed is None else allowed.reason
     origin = (where, checkpoint.path, checkpoint.manifest, description, splint, why)
     changed = None if splint is None else splint.audit
-    remember(policy, Provenance(*origin, replay, findings, changed))
+    remember(policy, Provenance(*origin, replay, findings, changed, contract, version))
     return policy
 
 
@@ -196,8 +202,21 @@ def _old_form(path: str, form: str, splint: Splint, env: Any, device: Any, where
     return policy.to(device) if hasattr(policy, "to") else policy
 
 
-def _environment(env: Any, manifest: Manifest, chosen: CodeVersion) -> Any:
-    return environment(manifest.env, chosen) if env is None else env
+def _version(contract: Contract | None, manifest: Manifest, chosen: CodeVersion) -> str | None:
+    """The version of the interface that the policy knows; None where nobody asks."""
+    return None if contract is None else contract.version_of(manifest, chosen)
+
+
+def _environment(
+    env: Any,
+    contract: Contract | None,
+    version: str | None,
+    manifest: Manifest,
+    chosen: CodeVersion,
+) -> Any:
+    if env is None:
+        return environment(manifest.env, chosen)
+    return env if contract is None or version is None else contract.adapted(env, version, chosen)
 
 
 def _assign_weights(policy: Any, checkpoint: Checkpoint, chosen: CodeVersion, where: str) -> None:

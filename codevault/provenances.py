@@ -10,6 +10,7 @@ from codevault.errors import CodevaultError
 
 if TYPE_CHECKING:
     from codevault.audit import Audit
+    from codevault.contract import Contract
     from codevault.manifest import Manifest
     from codevault.probe import Replay
     from codevault.splint import Splint
@@ -29,6 +30,8 @@ class Provenance:
         probe: The replay of the probe; None if there was none to replay or it was not asked for.
         packages: Findings on third-party versions, one line each.
         audit: What its code had changed in this process by then; None if it has no splint.
+        contract: The contract that it was loaded with, or None.
+        version: The version of its interface, by that contract.
     """
 
     uri: str
@@ -40,6 +43,8 @@ class Provenance:
     probe: Replay | None
     packages: tuple[str, ...] = ()
     audit: Audit | None = None
+    contract: Contract | None = None
+    version: str | None = None
 
 
 _known: dict[int, tuple[weakref.ref[Any], Provenance]] = {}

@@ -84,6 +84,7 @@ def _again(known: Provenance, splint: Splint) -> Captured:
         diff=diff,
         modules=tuple(sorted({*manifest.modules, *splint.modules})),
         renamed={},
+        contract=manifest.contract,
     )
 
 

@@ -152,6 +152,7 @@ class Stated:
     roots: tuple[str, ...] | None = None
     shared: tuple[str, ...] | None = None
     include: tuple[str, ...] | None = None
+    contract: str | None = None
 
 
 def stated_in(pyproject: bytes | None) -> Stated:
@@ -178,6 +179,7 @@ def stated_in(pyproject: bytes | None) -> Stated:
         roots_of(roots) if roots else None,
         texts("shared"),
         tuple(glob_of(g) for g in include) if include is not None else None,
+        contract if isinstance(contract := table.get("contract"), str) else None,
     )
 
 
