@@ -78,11 +78,10 @@ def _of_distribution(name: str) -> Callable[[Mount], Callable[..., Any]]:
     def make(mount: Mount) -> Callable[..., Any]:
         import importlib.metadata as metadata
 
-        real: Callable[..., Any] = getattr(metadata, name)
-
-        @functools.wraps(real)
+        @functools.wraps(getattr(metadata, name))
         def named(distribution_name: Any) -> Any:
-            return real(strip(distribution_name))
+            # Looked up late: tests replace it there.
+            return getattr(metadata, name)(strip(distribution_name))
 
         return named
 

@@ -221,3 +221,18 @@ def test_clean_names_installed_distributions_are_asked_for_by_package(put: Put) 
     assert old.version == old.again == importlib.metadata.version("pytest")
     assert old.name == "pytest"
     assert old.files
+
+
+def test_clean_names_a_replaced_question_is_asked(
+    put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+        import importlib.metadata
+        def version(): return importlib.metadata.version(__package__)
+        real = version()
+        """
+    put({"pytest/__init__.py": source})
+    old = importlib.import_module(f"{NAME}.pytest")
+    monkeypatch.setattr(importlib.metadata, "version", "fake {}".format)
+    assert old.version() == "fake pytest"
+    assert old.real == pytest.__version__
