@@ -28,7 +28,7 @@ from benchmarks.import_snapshot import HERE, write_tree
 OPENS: Final = 5
 CALLS: Final = 80
 MARK: Final = "/codevault-benchmark-mark"
-_MEMORY: Final = ("brk", "mmap", "munmap", "madvise", "mprotect", "mremap")
+MEMORY: Final = ("brk", "mmap", "munmap", "madvise", "mprotect", "mremap")
 _OPENING: Final = ("open", "openat", "openat2")
 _CHILD: Final = """
 import os, sys
@@ -87,8 +87,8 @@ def count(modules: int) -> dict[str, Any]:
         trace = Path(top, "trace")
         traced = ["strace", "-f", "-qq", "-o", str(trace), *command]
         done = subprocess.run(traced, env=env, check=True, capture_output=True)
-        calls = _between_marks(trace.read_text())
-        memory = sum(calls[name] for name in _MEMORY)
+        calls = between_marks(trace.read_text())
+        memory = sum(calls[name] for name in MEMORY)
     return {
         "modules": int(done.stdout),
         "opens": sum(calls[name] for name in _OPENING),
@@ -98,7 +98,7 @@ def count(modules: int) -> dict[str, Any]:
     }
 
 
-def _between_marks(trace: str) -> Counter[str]:
+def between_marks(trace: str) -> Counter[str]:
     calls: Counter[str] = Counter()
     inside = False
     for line in trace.splitlines():

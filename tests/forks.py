@@ -5,10 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+def fork() -> int:
+    """`os.fork`, where a test runner's own threads are no news."""
+    sys.stdout.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 def at_once(acts: Sequence[Callable[[], None]]) -> list[str]:
@@ -17,8 +26,7 @@ def at_once(acts: Sequence[Callable[[], None]]) -> list[str]:
     running: dict[int, int] = {}
     for act in acts:
         said, say = os.pipe()
-        sys.stdout.flush()
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             code = 1
             try:

@@ -17,6 +17,7 @@ import pytest
 from codevault_cache import Cache, Snapshot, Wanted, collect, errors, paths, pins, trash, warm
 from codevault_cache.holdings import holdings
 from codevault_cache.usage import Usage, allocated
+from tests.forks import fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,7 +156,7 @@ def test_I12_a_worker_that_was_forked_from_a_reader_counts(cache: Cache) -> None
     snapshot = put(cache, 1)
     tree = cache.tree(snapshot.digest)
     stop, go = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:  # pragma: no cover - the worker
         os.close(go)
         os.read(stop, 1)

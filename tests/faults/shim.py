@@ -10,7 +10,6 @@ import fcntl
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -21,6 +20,7 @@ from codevault_cache import Cache, collect
 from tests.faults import scenario
 from tests.faults.tally import Tally
 from tests.faults.traced import ERRORS, SCRATCH, note
+from tests.forks import fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,8 +87,7 @@ def _shimmed(at: int, strike: Callable[[], None]) -> Callable[[], int]:
 
 def _fork(cache: str, act: str, arm: str, at: int, strike: Callable[[], None]) -> int:
     """Start an act that is struck at its call number `at`; gives the process."""
-    sys.stdout.flush()
-    pid = os.fork()
+    pid = fork()
     if pid:
         return pid
     code = 1

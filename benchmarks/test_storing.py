@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.storing import ARMS, compare, generated, git
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_every_arm_keeps_the_commits_and_gives_their_code(tmp_path: Path) -> None:
+    (tmp_path / "repo").mkdir()
+    repo = generated(str(tmp_path / "repo"), 12, 3)
+    commits = git(repo, "rev-list", "--reverse", "HEAD").decode().split()
+    report = compare(repo, ["src"], commits, 1)["arms"]
+    assert set(report) == set(ARMS)
+    assert {arm["modules"] for arm in report.values()} == {24}
+    assert all(arm["warm_cpu_ms"] > 0 and arm["mb"] > 0 for arm in report.values())
+    assert report["codevault"]["mb_each_further"] < 2.5
