@@ -75,3 +75,8 @@ def _default_roots() -> list[str]:
 def offline() -> bool:
     """Tell whether the network is forbidden: CODEVAULT_OFFLINE is set to anything but 0."""
     return os.environ.get("CODEVAULT_OFFLINE", "").strip().lower() not in ("", "0", "false", "no")
+
+
+def mirror() -> str | None:
+    """The folder that snapshots are taken from before their repository is asked, or None."""
+    return os.environ.get("CODEVAULT_MIRROR", "").strip() or None

@@ -62,19 +62,20 @@ class Job:
 
 
 @contextmanager
-def bring(root: str, address: Address, jobs: Sequence[Job]) -> Iterator[list[GitSource]]:
+def bring(root: str, repo: str, address: Address, jobs: Sequence[Job]) -> Iterator[list[GitSource]]:
     """Bring the wanted objects of several commits of one repository here.
 
     Args:
         root: The cache's folder.
-        address: The repository.
+        repo: The repository, as it was named: its objects stay together when it moves.
+        address: Where it is now.
         jobs: The commits.
 
     Yields:
         Their trees, in order; a blob that they lack was left behind by the server.
     """
     paths.prepare(root)
-    path = paths.objects(root, paths.depot_key(address.public))
+    path = paths.objects(root, paths.depot_key(repo))
     with depot(path, jobs[0].commit) as store, wire(address) as server:
         try:
             try:

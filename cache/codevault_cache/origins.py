@@ -52,6 +52,10 @@ def fetch_all(cache: Cache, wanted: Sequence[Wanted]) -> list[Snapshot]:
         if complete is not None:
             done[i] = complete
             continue
+        mirrored = _mirrored(cache, each)
+        if mirrored is not None:
+            done[i] = mirrored
+            continue
         address = address_of(each.repo) if each.repo is not None else None
         if address is None:
             raise CommitNotFound(
@@ -72,6 +76,17 @@ def fetch_all(cache: Cache, wanted: Sequence[Wanted]) -> list[Snapshot]:
         ):
             done[i] = snapshot
     return [done[i] for i in range(len(wanted))]
+
+
+def _mirrored(cache: Cache, wanted: Wanted) -> Snapshot | None:
+    url = environ.mirror()
+    if url is None or wanted.commit is None:
+        return None
+    from codevault_cache.mirror import from_mirror, is_local
+
+    if environ.offline() and not is_local(url):
+        return None
+    return from_mirror(cache, wanted, _public(wanted.repo), url)
 
 
 def _moved(repo: str | None) -> Address:
@@ -214,7 +229,7 @@ def _remote(cache: Cache, wanted: Sequence[Wanted], repo: str, address: Address)
     jobs = [Job(each, _travelling(each)) for each in wanted]
     for attempt in (1, 2):
         try:
-            with bring(cache.roots[0], address, jobs) as sources:
+            with bring(cache.roots[0], repo, address, jobs) as sources:
                 return [
                     keep(cache, each, source, repo, each)
                     for each, source in zip(wanted, sources, strict=True)

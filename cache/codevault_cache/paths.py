@@ -45,6 +45,11 @@ def request(root: str, key: str) -> str:
     return os.path.join(root, VERSION, "requests", key + ".json")
 
 
+def commit(root: str, name: str) -> str:
+    """In a mirror: the commit and trees that lead to a snapshot's files."""
+    return os.path.join(root, VERSION, "commits", name + ".pack")
+
+
 def proof(root: str, key: str) -> str:
     """The proof that a repository leads to a commit."""
     return os.path.join(root, VERSION, "proofs", key)

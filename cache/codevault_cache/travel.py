@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _DIFF_LINES = 20_000
 
 
-def _trees(source: GitSource, selection: Selection) -> Iterator[str]:
-    """Ids of all tree objects on the way to wanted files."""
+def tree_ids(source: GitSource, selection: Selection) -> Iterator[str]:
+    """Ids of all tree objects on the way to wanted files; some come more than once."""
     pending = [(source.tree, "")]
     while pending:
         oid, folder = pending.pop()
@@ -106,10 +106,10 @@ def travelling_of(
         there: set[str] = set()
         if below is not None and not embed:
             # Only what a fetch of the wanted paths of `base` brings counts as being there.
-            there.update(_trees(below, selection))
+            there.update(tree_ids(below, selection))
             there.update(item.oid or "" for _, item in _blobs(below, selection))
         objects[head] = ("commit", source.objects.get(head, "commit"), "")
-        for oid in _trees(source, selection):
+        for oid in tree_ids(source, selection):
             if oid not in there and oid not in objects:
                 objects[oid] = ("tree", source.objects.get(oid, "tree"), "")
         for path, item in _blobs(source, selection):
