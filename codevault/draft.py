@@ -15,7 +15,8 @@ from codevault import packages, trust
 from codevault.capture import capture
 from codevault.checkpoint import write_checkpoint
 from codevault.errors import CaptureError
-from codevault.manifest import Manifest, OverlayFile, OverlayPart, ProbePart
+from codevault.manifest import Manifest
+from codevault.manifestparts import OverlayFile, OverlayPart, ProbePart
 from codevault.provenances import recall
 from codevault.rehearsal import rehearse as rehearse_load
 from codevault.rng import kept_rng
@@ -114,7 +115,7 @@ def write(draft: Draft, path: str, *, rehearse: bool) -> Manifest:
         CheckpointError: The file cannot be written.
     """
     from codevault import weights
-    from codevault.probe import to_bytes
+    from codevault.probefile import to_bytes
 
     code = draft.code
     tensors = weights.prepare(draft.state)
@@ -138,7 +139,7 @@ def write(draft: Draft, path: str, *, rehearse: bool) -> Manifest:
         packages=dict(draft.packages),
         architecture=_sha256(draft.architecture),
         weights=tensors.sha256,
-        probe=None if probe is None else _probe(draft.probe, probe),
+        probe=None if draft.probe is None or probe is None else _probe(draft.probe, probe),
         created=_now(),
         metadata=dict(draft.metadata),
     )
@@ -176,11 +177,14 @@ def _overlay(code: Captured) -> OverlayPart | None:
     return OverlayPart(digest=code.snapshot.overlay, files=files)
 
 
-def _probe(recorded: Any, data: bytes) -> ProbePart:
-    from codevault.probe import counts
-
-    inputs, outputs = counts(recorded)
-    return ProbePart(inputs=inputs, outputs=outputs, sha256=_sha256(data))
+def _probe(recorded: Probe, data: bytes) -> ProbePart:
+    return ProbePart(
+        inputs=sum(len(nest.tensors) for nest in recorded.inputs),
+        outputs=sum(len(nest.tensors) for nest in recorded.outputs),
+        sha256=_sha256(data),
+        steps=len(recorded.inputs),
+        untouched=recorded.untouched,
+    )
 
 
 def _sha256(data: bytes) -> str:

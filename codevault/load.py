@@ -232,7 +232,8 @@ def _assign_weights(policy: Any, checkpoint: Checkpoint, chosen: CodeVersion, wh
 
 
 def _replay_probe(policy: Any, checkpoint: Checkpoint, where: str) -> Replay | None:
-    from codevault.probe import check, from_bytes
+    from codevault.probe import check
+    from codevault.probefile import from_bytes
 
     if checkpoint.manifest.probe is None:
         warnings.warn(f"{where} has no probe: nothing shows that it behaves", ProbeWarning, 3)

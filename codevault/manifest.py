@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from codevault.errors import CheckpointError, FormatVersionError
+from codevault.manifestparts import Commit, OverlayPart, Part, ProbePart, Sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,40 +28,6 @@ _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_~-]{0,199}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Letters of any script and spaces may stand in a path; what moves or hides text may not.
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-Commit = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Part(BaseModel):
-    """Base of the manifest's parts: frozen; keys of a later minor version are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-
-class OverlayFile(Part):
-    """One file laid over the commit's tree; `oid` and `sha256` are absent for a deletion."""
-
-    path: str
-    mode: str | None = None
-    oid: str | None = None
-    sha256: Sha256 | None = None
-    deleted: bool = False
-
-
-class OverlayPart(Part):
-    """Uncommitted changes: the digest that names them, and each file."""
-
-    digest: Sha256
-    files: tuple[OverlayFile, ...] = Field(strict=False)
-
-
-class ProbePart(Part):
-    """What the probe covers, for people; the probe itself is a member of its own."""
-
-    inputs: int
-    outputs: int
-    sha256: Sha256
 
 
 class Manifest(Part):
@@ -126,8 +93,11 @@ class Manifest(Part):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> bytes:
-        """The bytes of `manifest.json`: sorted keys, so that equal manifests are equal bytes."""
-        data = self.model_dump(mode="json")
+        """The bytes of `manifest.json`: sorted keys, so that equal manifests are equal bytes.
+
+        What a file does not state is left out: its digest stays when a later codevault knows more.
+        """
+        data = {"format": self.format, **self.model_dump(mode="json", exclude_unset=True)}
         return (json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
 
 
@@ -200,6 +170,7 @@ def _shown(manifest: Manifest) -> Iterator[tuple[str, Sequence[str]]]:
         yield name, () if text is None else (text,)
     for name in ("roots", "shared", "include", "left_out", "modules"):
         yield name, getattr(manifest, name)
+    yield "probe", manifest.probe.untouched or () if manifest.probe else ()
     for file in manifest.overlay.files if manifest.overlay else ():
         yield "overlay", [text for text in (file.path, file.mode, file.oid) if text is not None]
 

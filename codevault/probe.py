@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from codevault import tensorfile
+from codevault import coverage
 from codevault.comparison import TOLERANCES, Comparison, Replay
-from codevault.errors import CaptureError, CheckpointError, ProbeError
-from codevault.manifest import escaped, plain_json
+from codevault.errors import CaptureError, ProbeError
 from codevault.nest import Nest, is_tensordict, others, pack, same
-from codevault.nest import check as check_node
 from codevault.trial import EMPTY, run
 from codevault.understudy import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Probe", "Replay", "check", "counts", "from_bytes", "record", "replay", "to_bytes"]
+__all__ = ["Probe", "Replay", "check", "record", "replay"]
 
 SEED: Final = 20_240_229
 """Seed of all random numbers of a run; recorded in the probe."""
-_FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +28,9 @@ class Probe:
     """Fixed observations and what the policy gave for them.
 
     Attributes:
-        inputs: The observations. A tuple is the policy's positional arguments; anything else is
-            its one argument.
-        outputs: What it returned; of an argument that it returned, only what it wrote.
+        inputs: The observations of each step. A tuple is the policy's positional arguments;
+            anything else is its one argument.
+        outputs: What it returned at each step; of an argument that it returned, only what it wrote.
         state: Attributes that the run changes and that no state_dict holds, such as recurrent
             state, as they were before the run; a replay starts from them.
         seed: Seed of all random numbers.
@@ -43,10 +39,12 @@ class Probe:
         sampled: Paths of outputs that depend on them.
         tolerances: Absolute and relative tolerance by dtype.
         torch: Version of torch that recorded.
+        untouched: Parameters that no operation of the run touched; None where that is not known.
+            Not part of the file: the manifest has it.
     """
 
-    inputs: Nest
-    outputs: Nest
+    inputs: tuple[Nest, ...]
+    outputs: tuple[Nest, ...]
     state: Nest
     seed: int
     device: str
@@ -54,6 +52,7 @@ class Probe:
     sampled: tuple[str, ...]
     tolerances: Mapping[str, tuple[float, float]]
     torch: str
+    untouched: tuple[str, ...] | None = None
 
 
 def record(policy: Any, observations: Any) -> Probe:
@@ -64,7 +63,9 @@ def record(policy: Any, observations: Any) -> Probe:
     Args:
         policy: A module or any other callable.
         observations: A tensor, a TensorDict, or a dict: the one argument. A tuple: the positional
-            arguments. Numbers, strings, None, arrays, lists and dicts may be nested in it. Or a
+            arguments. Numbers, strings, None, arrays, lists and dicts may be nested in it. A list:
+            one of these for each step, played in order with the policy's memory carried on; what a
+            later step leaves out is taken from what the policy returned (`memory.filled`). Or a
             function without parameters that returns one of these.
 
     Raises:
@@ -73,8 +74,8 @@ def record(policy: Any, observations: Any) -> Probe:
     """
     if callable(observations) and not is_tensordict(observations):
         observations = observations()
-    inputs = pack(observations, "in")
-    if strangers := others(inputs.structure):
+    inputs = _steps(observations)
+    if strangers := [text for nest in inputs for text in others(nest.structure)]:
         raise CaptureError(
             "the probe's observations cannot be recorded",
             f"no tensors, numbers, strings or collections of them: {', '.join(strangers[:10])}",
@@ -82,7 +83,7 @@ def record(policy: Any, observations: Any) -> Probe:
         )
     device = device_of(policy)
     try:
-        first = run(policy, inputs, SEED, device.type, device, EMPTY, None)
+        first = run(policy, inputs, SEED, device.type, device, EMPTY)
         second = first
         if first.drawn:
             second = run(policy, inputs, SEED + 1, device.type, device, EMPTY, first.outputs)
@@ -92,9 +93,10 @@ def record(policy: Any, observations: Any) -> Probe:
             str(error),
             "pass observations that the policy takes, as codevault.save_policy(..., probe=obs)",
         ) from error
-    given, other = first.outputs.tensors, second.outputs.tensors
+    given, other = _tensors(first.outputs), _tensors(second.outputs)
     if not any(tensor.numel() for tensor in given.values()):
-        parts = ", ".join(others(first.outputs.structure)) or first.outputs.structure["kind"]
+        root = first.outputs[0].structure
+        parts = ", ".join(others(root)) or root["kind"]
         raise CaptureError(
             "the probe could never fail: the policy returned no tensor for its observations",
             f"it returned {parts}",
@@ -111,7 +113,23 @@ def record(policy: Any, observations: Any) -> Probe:
         sampled=tuple(sampled),
         tolerances=TOLERANCES,
         torch=str(torch.__version__),
+        untouched=coverage.untouched(policy, inputs, SEED, device),
     )
+
+
+def _steps(observations: Any) -> tuple[Nest, ...]:
+    steps = observations if type(observations) is list else [observations]
+    if len(steps) == 1:
+        return (pack(steps[0], "in"),)
+    if not steps:
+        raise CaptureError(
+            "the probe has no observations", "an empty list", "probe=[obs, next_obs], or probe=None"
+        )
+    return tuple(pack(value, f"in.{step}") for step, value in enumerate(steps))
+
+
+def _tensors(nests: tuple[Nest, ...]) -> dict[str, torch.Tensor]:
+    return {path: tensor for nest in nests for path, tensor in nest.tensors.items()}
 
 
 def replay(policy: Any, probe: Probe) -> Replay:
@@ -128,7 +146,8 @@ def replay(policy: Any, probe: Probe) -> Replay:
         drawn=probe.drawn,
         skipped=list(trial.unset),
     )
-    comparison.run(probe.outputs, trial.outputs)
+    for expected, actual in zip(probe.outputs, trial.outputs, strict=True):
+        comparison.run(expected, actual)
     return comparison.result(tuple(probe.state.structure["keys"]))
 
 
@@ -157,75 +176,3 @@ def check(policy: Any, probe: Probe, where: str) -> Replay:
         why += f"; recorded with torch {probe.torch} on {probe.device}"
         raise ProbeError(f"the policy of {where} does not behave as it was saved", why, hint)
     return found
-
-
-def counts(probe: Probe) -> tuple[int, int]:
-    """How many tensors the probe has as inputs, and as outputs."""
-    return len(probe.inputs.tensors), len(probe.outputs.tensors)
-
-
-def to_bytes(probe: Probe) -> bytes:
-    """The probe as the bytes of a safetensors file; equal probes are equal bytes."""
-    tensors = dict(probe.inputs.tensors) | dict(probe.outputs.tensors) | dict(probe.state.tensors)
-    data = {
-        "format": _FORMAT,
-        "inputs": probe.inputs.structure,
-        "outputs": probe.outputs.structure,
-        "state": probe.state.structure,
-        "seed": probe.seed,
-        "mode": "eval",
-        "device": probe.device,
-        "drawn": probe.drawn,
-        "sampled": probe.sampled,
-        "tolerances": probe.tolerances,
-        "torch": probe.torch,
-    }
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-    return b"".join(map(bytes, tensorfile.prepare(tensors, {"probe": text}).chunks()))
-
-
-def from_bytes(data: bytes) -> Probe:
-    """Reads what `to_bytes` gave.
-
-    Raises:
-        CheckpointError: The bytes are no probe, or one of a later format.
-    """
-    tensors, metadata = tensorfile.parse(bytearray(data), 0, len(data), "the probe")
-    try:
-        raw = plain_json(metadata["probe"])
-        if raw["format"] != _FORMAT:
-            raise ValueError(f"format {raw['format']!r}; this codevault reads {_FORMAT}")
-        nests = []
-        for key, root in (("inputs", "in"), ("outputs", "out"), ("state", "state")):
-            mine = {n: t for n, t in tensors.items() if n == root or n.startswith(f"{root}.")}
-            check_node(raw[key], mine)
-            nests.append(Nest(raw[key], mine))
-        inputs, outputs, state = nests
-        made = state.structure["kind"] == "dict"
-        if not made or others(inputs.structure) or others(state.structure):
-            raise ValueError("it has inputs or state that cannot be made again")
-        texts = [raw["device"], raw["torch"], *raw["sampled"], *state.structure["keys"]]
-        if not all(type(text) is str for text in texts) or type(raw["drawn"]) is not bool:
-            raise ValueError("it has facts of other types")
-        if type(raw["seed"]) is not int or not 0 <= raw["seed"] < 1 << 32:
-            raise ValueError("its seed is no number that all generators take")
-        return Probe(
-            inputs=inputs,
-            outputs=outputs,
-            state=state,
-            seed=raw["seed"],
-            device=escaped(raw["device"]),
-            drawn=raw["drawn"],
-            sampled=tuple(raw["sampled"]),
-            tolerances={key: (float(a), float(r)) for key, (a, r) in raw["tolerances"].items()},
-            torch=escaped(raw["torch"]),
-        )
-    except (LookupError, ArithmeticError, TypeError, AttributeError, RecursionError) as error:
-        why = f"{type(error).__name__}: {error}"
-    except ValueError as error:
-        why = str(error)
-    raise CheckpointError(
-        "the probe is damaged, or was written by a later codevault",
-        escaped(why)[:500],
-        "codevault.load_policy(uri, probe=False)  # loads it without this check",
-    )

@@ -44,7 +44,8 @@ def save_policy(
         shared: Dotted prefixes of modules that stay the host's.
         include: Globs of further files.
         probe: Observations to record outputs for: a tensor, a tuple (several arguments), a dict, a
-            TensorDict, or a function that makes one of these. None records no probe.
+            TensorDict; or a list of these, one a step, played with the policy's memory carried on;
+            or a function that makes one of these. None records no probe.
         metadata: The caller's own plain data.
         embed: Whether all of the code travels in the file, not only what the remote lacks.
         rehearse: Whether to load the file in a fresh process with an empty cache before returning.

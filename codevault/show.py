@@ -46,7 +46,7 @@ def _lines(manifest: Manifest) -> list[tuple[str, str]]:
         ("left out", ", ".join(manifest.left_out) or "nothing"),
         ("modules", f"{len(manifest.modules)} own"),
         ("env", "recorded" if manifest.env is not None else "none"),
-        ("probe", _probe(manifest)),
+        ("probe", probe_line(manifest)),
         ("python", manifest.python),
         *(
             (f"  {name}", version if here == version else f"{version} (here {here or 'missing'})")
@@ -59,10 +59,18 @@ def _lines(manifest: Manifest) -> list[tuple[str, str]]:
     ]
 
 
-def _probe(manifest: Manifest) -> str:
-    if manifest.probe is None:
+def probe_line(manifest: Manifest) -> str:
+    """What the probe covers, and which parameters it cannot: in one line."""
+    probe = manifest.probe
+    if probe is None:
         return "none: nothing shows that a load behaves"
-    return f"{manifest.probe.inputs} inputs, {manifest.probe.outputs} outputs"
+    steps = f"{probe.steps} steps, " if probe.steps > 1 else ""
+    line = f"{steps}{probe.inputs} inputs, {probe.outputs} outputs"
+    if not probe.untouched:
+        return line
+    more = ", ..." if len(probe.untouched) > 3 else ""
+    names = ", ".join(probe.untouched[:3]) + more
+    return f"{line}; not covered: {len(probe.untouched)} parameters ({names})"
 
 
 def _remote(file: Any, where: str) -> Manifest:

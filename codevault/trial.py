@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from codevault.memory import filled
 from codevault.nest import Nest, equal, is_tensordict, others, pack, same, unpack
 from codevault.understudy import owners, understudy_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 EMPTY: Final = pack({}, "state")
 """The state of a policy without any."""
@@ -25,13 +26,14 @@ class Trial:
     """What a run gave.
 
     Attributes:
-        outputs: What the policy returned; of an argument that it returned, only what it wrote.
+        outputs: What the policy returned at each step; of an argument that it returned, only what
+            it wrote.
         drawn: True if it drew random numbers from a global generator.
         state: Attributes that the run changed and that no state_dict holds, as they were before.
         unset: State that was to be set and could not be.
     """
 
-    outputs: Nest
+    outputs: tuple[Nest, ...]
     drawn: bool
     state: Nest
     unset: tuple[str, ...]
@@ -39,18 +41,18 @@ class Trial:
 
 def run(
     policy: Any,
-    inputs: Nest,
+    steps: Sequence[Nest],
     seed: int,
     recorded_on: str,
     device: torch.device,
     state: Nest,
-    recorded: Nest | None,
+    recorded: Sequence[Nest] = (),
 ) -> Trial:
-    """Runs the policy, or what stands in for it.
+    """Runs the policy, or what stands in for it, on one observation after another.
 
     Args:
         policy: A module or any other callable.
-        inputs: The observations; a tuple is the positional arguments.
+        steps: The observations of each step; a tuple is the positional arguments.
         seed: Seed of all random numbers.
         recorded_on: Type of the device that the policy was on when the inputs were recorded.
         device: The policy's device now.
@@ -58,24 +60,48 @@ def run(
         recorded: Outputs to compare with; an argument's entries that they have are outputs again.
     """
     devices = {recorded_on: device}
+    outputs: list[Nest] = []
     with understudy_of(policy, seed) as stage:
         unset = _restore(stage.policy, unpack(state, devices))
         before = _remembered(stage.policy)
-        arguments = unpack(inputs, devices)
-        positional = arguments if inputs.structure["kind"] == "tuple" else (arguments,)
-        result = stage.policy(*positional)
+        for step, (given, result) in enumerate(played(stage.policy, steps, devices)):
+            nodes = arguments_of(steps[step])
+            known = {id(value): node for value, node in zip(given, nodes, strict=True)}
+            gave = pack(result, "out" if len(steps) == 1 else f"out.{step}")
+            old = recorded[step] if recorded else None
+            outputs.append(_written(result, gave, known, steps[step], old))
         drawn = stage.drawn()
-        outputs = pack(result, "out")
         after = _remembered(stage.policy)
-    nodes = inputs.structure["items"] if positional is arguments else [inputs.structure]
-    known = {id(value): node for value, node in zip(positional, nodes, strict=True)}
-    outputs = _written(result, outputs, known, inputs, recorded)
     changed = {
         name: nest
         for name, nest in before.items()
         if name not in after or not equal(nest, after[name])
     }
-    return Trial(outputs, drawn, _joined(changed), tuple(unset))
+    return Trial(tuple(outputs), drawn, _joined(changed), tuple(unset))
+
+
+def played(
+    policy: Any, steps: Sequence[Nest], devices: Mapping[str, torch.device]
+) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Calls the policy step by step; yields each step's own arguments, and what it returned.
+
+    Raises:
+        ValueError: A step leaves out an argument that nothing stands for.
+    """
+    first = arguments_of(steps[0])
+    result: Any = None
+    for step, inputs in enumerate(steps):
+        value = unpack(inputs, devices)
+        given = value if inputs.structure["kind"] == "tuple" else (value,)
+        result = policy(*filled(given, first, result, step))
+        yield given, result
+
+
+def arguments_of(inputs: Nest) -> Sequence[Mapping[str, Any]]:
+    """The nodes of a step's positional arguments."""
+    root = inputs.structure
+    nodes: Sequence[Mapping[str, Any]] = root["items"] if root["kind"] == "tuple" else [root]
+    return nodes
 
 
 def _remembered(policy: Any) -> dict[str, Nest]:

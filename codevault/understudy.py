@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from codevault.nest import same
+from codevault.precision import full_precision
 from codevault.rng import kept_rng
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def understudy_of(policy: Any, seed: int) -> Iterator[Stage]:
     kind = device_of(policy).type
     with (
         _seeded(seed) as drawn,
+        full_precision(),
         torch.no_grad(),
         torch.autocast("cpu", enabled=False),
         torch.autocast(kind, enabled=False),

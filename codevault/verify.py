@@ -19,7 +19,8 @@ def verify(uri: str | os.PathLike[str], *, cache: CachePath = None) -> dict[str,
     Nothing but the manifest is read of a checkpoint whose code may not run.
 
     Returns:
-        Plain data: `ok` is False where there is no probe, since then nothing shows the behaviour.
+        Plain data: `ok` is False where there is no probe, since then nothing shows the behaviour;
+            `uncovered` are parameters that the probe's forward passes never touch.
 
     Raises:
         CodevaultError: Whatever a load raises.
@@ -35,11 +36,12 @@ def verify(uri: str | os.PathLike[str], *, cache: CachePath = None) -> dict[str,
     verify_digest(checkpoint)
     policy = load_policy(checkpoint.path, cache=vault)
     known = provenance(policy)
-    replay = known.probe
+    replay, recorded = known.probe, checkpoint.manifest.probe
     return {
         "ok": replay is not None,
         "members": len(checkpoint.members),
         "code": known.splint.name if known.splint else None,
         "allowed": known.allowed,
         "probe": "none recorded" if replay is None else f"equal, {replay.compared} outputs",
+        "uncovered": list(recorded.untouched or ()) if recorded else [],
     }

@@ -91,7 +91,8 @@ def _policy(policy: Any, splint: Any, task: dict[str, Any], folder: str) -> dict
     from codevault.convert.harvest import guess
     from codevault.convert.observations import NONE, parse
     from codevault.errors import CaptureError
-    from codevault.probe import record, to_bytes
+    from codevault.probe import record
+    from codevault.probefile import to_bytes
 
     facts: dict[str, Any] = {"class": f"{type(policy).__module__}:{type(policy).__qualname__}"}
     if task["class_path"] is None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from codevault.convert.observations import NONE
 from codevault.errors import ConvertError
-from codevault.probe import from_bytes, replay
+from codevault.probe import replay
+from codevault.probefile import from_bytes
 
 if TYPE_CHECKING:
     from codevault.convert.parent import Unpickled

@@ -38,7 +38,8 @@ from codevault.errors import (
     MissingCheckpointError,
     TruncatedError,
 )
-from codevault.manifest import Manifest, ProbePart
+from codevault.manifest import Manifest
+from codevault.manifestparts import ProbePart
 from codevault.weights import map_weights, prepare, verify_digest
 
 if TYPE_CHECKING:

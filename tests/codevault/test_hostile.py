@@ -23,9 +23,11 @@ from hypothesis import strategies as st
 import codevault
 from codevault import architecture as arch
 from codevault import probe as probes
+from codevault import probefile
 from codevault.checkpoint import check_member, open_checkpoint, read_member, write_checkpoint
 from codevault.errors import CodeError, CodevaultError, RefusedError
-from codevault.manifest import Manifest, OverlayFile, OverlayPart, ProbePart
+from codevault.manifest import Manifest
+from codevault.manifestparts import OverlayFile, OverlayPart, ProbePart
 from codevault.show import card, read_manifest
 from codevault.verify import verify
 from codevault.weights import map_weights, prepare, verify_digest
@@ -84,7 +86,7 @@ def sound() -> bytes:
     tied = torch.randn(4)
     weights = prepare({"w": torch.randn(3, 4), "a": tied, "b": tied, "n": torch.tensor(7)})
     observed = {"o": torch.ones(2, 3), "k": [1.5, None, "x", 3]}
-    probe = probes.to_bytes(probes.record(lambda obs: (obs["o"] * 2, {"v": 1}), observed))
+    probe = probefile.to_bytes(probes.record(lambda obs: (obs["o"] * 2, {"v": 1}), observed))
     manifest = Manifest(
         codevault="0.1.0",
         repo="https://example.org/a/b",
@@ -151,7 +153,7 @@ def steps(path: Path) -> Iterator[Callable[[], object]]:
     yield lambda: arch.decode(arch.read(checkpoint), resolve, "architecture")
     yield lambda: [tensor.sum() for tensor in map_weights(checkpoint).values()]
     yield lambda: verify_digest(checkpoint)
-    yield lambda: probes.from_bytes(read_member(checkpoint, PROBE))
+    yield lambda: probefile.from_bytes(read_member(checkpoint, PROBE))
     for name in checkpoint.members:
         yield lambda name=name: check_member(checkpoint, name)  # type: ignore[misc]
 
