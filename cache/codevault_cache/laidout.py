@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from codevault_cache.tree import Tree
 
-_NEIGHBOURS = 2
+_NEIGHBOURS = 4
 """How many earlier trees are searched for equal files."""
 
 _log = logging.getLogger("codevault_cache")
