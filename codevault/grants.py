@@ -14,20 +14,19 @@ import stat
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, unquote, urlsplit
 
 from codevault import userdir
 from codevault.errors import CodevaultError, CodevaultWarning
+from codevault.repositories import canonical, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_SCP: Final = re.compile(
-    r"(?:(?P<user>[^@/:]+)@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?!/)(?P<path>[^:]+)"
+_KEY: Final = re.compile(
+    r"(?:ssh-(?:ed25519|rsa)|ecdsa-sha2-nistp\d+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/]{32,}={0,2}(?=\s|$)"
 )
-_PORTS: Final = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
-_FORMS: Final = "codevault trust add https://host/owner/repo (or …@COMMIT, or sha256:CHECKPOINT)"
+_SIGNED: Final = ";signed-by="
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +37,27 @@ class Grant:
         repo: A repository in the form `canonical` gives, or None.
         commit: A full commit of `repo`, or None for all that the repository leads to.
         checkpoint: The digest of one checkpoint's manifest, or None.
+        signer: An OpenSSH public key that must have signed the commits of `repo`, or None.
     """
 
     repo: str | None = None
     commit: str | None = None
     checkpoint: str | None = None
+    signer: str | None = None
 
     def __str__(self) -> str:
         if self.checkpoint is not None:
             return f"sha256:{self.checkpoint}"
-        return f"{self.repo}@{self.commit}" if self.commit else str(self.repo)
+        signed = f"{_SIGNED}{self.signer.replace(' ', ':')}" if self.signer else ""
+        return f"{self.repo}@{self.commit}" if self.commit else f"{self.repo}{signed}"
 
 
 def grant(text: str) -> Grant:
     """Reads a grant: `https://host/owner/repo`, `…@<full commit>`, or `sha256:<checkpoint>`.
 
-    A local repository is written with `/`, `~` or `./` in front, or as `file://`.
+    A local repository is written with `/`, `~` or `./` in front, or as `file://`. What follows
+    `;signed-by=` after a repository is the key that must have signed its commits, with a colon in
+    place of the space.
 
     Raises:
         CodevaultError: It is none of these.
@@ -62,53 +66,49 @@ def grant(text: str) -> Grant:
     if text.startswith("sha256:"):
         if re.fullmatch(r"[0-9a-f]{64}", text[7:]):
             return Grant(checkpoint=text[7:])
-        raise _unreadable(text, "a checkpoint's digest has 64 hexadecimal digits")
+        raise unreadable(text, "a checkpoint's digest has 64 hexadecimal digits")
+    text, signed, key = text.partition(_SIGNED)
+    if signed:
+        return Grant(repo=canonical(text), signer=public_key(key.replace(":", " ", 1)))
     repo, at, commit = text.rpartition("@")
     if at and _COMMIT.fullmatch(commit):
         return Grant(repo=canonical(repo), commit=commit)
     if at and "/" in repo.partition("://")[2] and "/" not in commit:
-        raise _unreadable(text, f"{commit!r} is no full commit: branches and tags move")
+        raise unreadable(text, f"{commit!r} is no full commit: branches and tags move")
     return Grant(repo=canonical(text))
 
 
-def canonical(repo: str) -> str:
-    """One spelling of a repository's address, so that equal places compare equal.
-
-    ssh and https to one host and path are the same repository; user info, default ports, a final
-    `.git` and slashes do not count; the host's case does not, the path's does. Local paths and
-    `file://` become `file://` with the real path.
+def signed(repo: str, key: str) -> str:
+    """The text of a grant for commits of a repository that a key has signed.
 
     Raises:
-        CodevaultError: The address cannot be read, or climbs with `..`.
+        CodevaultError: `repo` is no repository, or `key` no key.
     """
-    if not repo.isprintable():
-        raise _unreadable(ascii(repo), "it has unprintable characters")
-    if repo.startswith(("/", "~", "./", "../", "file://")):
-        path = unquote(urlsplit(repo).path) if repo.startswith("file://") else repo
-        real = os.path.realpath(os.path.expanduser(path))
-        return "file://" + quote(real.removesuffix("/.git"))
-    scp = _SCP.fullmatch(repo)
-    if scp and "://" not in repo:
-        return _canonical("https", scp["host"], None, "/" + scp["path"])
-    try:
-        parts = urlsplit(repo)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise _unreadable(repo, "it is no URL") from None
-    if parts.scheme not in _PORTS or not host or parts.query or parts.fragment:
-        raise _unreadable(repo, "known are https, ssh, git, http, user@host:path, and local paths")
-    if port == _PORTS[parts.scheme]:
-        port = None
-    scheme = "https" if parts.scheme == "ssh" and port is None else parts.scheme
-    return _canonical(scheme, host, port, parts.path)
+    plain = grant(repo)
+    if plain.commit or plain.checkpoint or plain.signer:
+        raise unreadable(repo, "a signature is demanded of a whole repository")
+    return str(Grant(repo=plain.repo, signer=public_key(key)))
 
 
-def explicit(repo: str) -> str:
-    """The address with its scheme: what is fetched must not be a folder that is called so."""
-    scp = None if "://" in repo or os.path.isabs(repo) else _SCP.fullmatch(repo)
-    if scp is None:
-        return repo
-    return f"ssh://{scp['user'] + '@' if scp['user'] else ''}{scp['host']}/{scp['path']}"
+def public_key(text: str) -> str:
+    """An OpenSSH public key without its comment: given as text, or as the path of a `.pub` file.
+
+    Raises:
+        CodevaultError: It is neither.
+    """
+    given = text.strip()
+    with contextlib.suppress(OSError, ValueError):
+        if given and not given.startswith(("ssh-", "ecdsa-", "sk-")):
+            with open(os.path.expanduser(given), encoding="ascii") as file:
+                given = file.readline(1 << 16).strip()
+    found = _KEY.match(given)
+    if found is None:
+        raise CodevaultError(
+            f"{text[:80]!r} is no OpenSSH public key",
+            "neither a key nor a readable .pub file",
+            "codevault trust add REPO --signed-by ~/.ssh/id_ed25519.pub",
+        )
+    return found[0]
 
 
 def user_grants() -> list[Grant]:
@@ -134,14 +134,18 @@ def user_grants() -> list[Grant]:
 def add(text: str) -> Grant:
     """Adds a grant to the user's file; one that is there already is no error.
 
+    One that demands a signature takes the place of one for the same repository that does not.
+
     Raises:
         CodevaultError: The text is no grant, or the file cannot be used.
     """
     new = grant(text)
     with _locked():
         lines = _lines()
-        if new not in [_tried(line) for line in lines]:
-            _write([*lines, str(new)])
+        plain = Grant(repo=new.repo) if new.signer else None
+        kept = [line for line in lines if plain is None or _tried(line) != plain]
+        if new not in [_tried(line) for line in kept]:
+            _write([*kept, str(new)])
     return new
 
 
@@ -160,22 +164,6 @@ def remove(text: str) -> Grant:
             raise CodevaultError(f"{old} is not granted", path, "codevault trust ls")
         _write(kept)
     return old
-
-
-def _canonical(scheme: str, host: str, port: int | None, path: str) -> str:
-    segments = [s for s in path.removesuffix("/").removesuffix(".git").split("/") if s]
-    if any(unquote(s) in (".", "..") for s in segments) or not segments:
-        raise _unreadable(f"{scheme}://{host}{path}", "its path climbs or is empty")
-    try:
-        ascii_host = host.lower().encode("idna").decode()
-    except UnicodeError:
-        ascii_host = host.lower()
-    return f"{scheme}://{ascii_host}{f':{port}' if port else ''}/{'/'.join(segments)}"
-
-
-def _unreadable(text: str, why: str) -> CodevaultError:
-    shown = re.sub(r"//[^/@]*@", "//", text)[:200]
-    return CodevaultError(f"{shown!r} is no grant", why, _FORMS)
 
 
 def _parsed(line: str) -> Grant | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from codevault import architecture as arch
-from codevault import audit, packages, userdir
+from codevault import audit, loadlog, packages, userdir
 from codevault.build import CodeVersion, CurrentCode, build, check_kept, environment, explained
 from codevault.checkpoint import PROBE, Checkpoint, open_checkpoint, read_member
 from codevault.errors import CodevaultError, LegacyFormError, PackagesWarning, ProbeWarning
@@ -98,6 +98,7 @@ def load_policy(
     audit.warn(watch.audit, "codevault.provenance(policy).audit.restore()")
     why = "given by the caller" if allowed is None else allowed.reason
     origin = (where, checkpoint.path, checkpoint.manifest, description, splint, why)
+    loadlog.note(where, checkpoint.manifest, None if splint is None else splint.name, why)
     changed = None if splint is None else splint.audit
     remember(policy, Provenance(*origin, replay, findings, changed, contract, version))
     return policy

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from codevault.checkpoint import open_checkpoint
 from codevault.errors import CodevaultError, FetchError
-from codevault.grants import explicit, grant
+from codevault.grants import grant
+from codevault.repositories import explicit
 from codevault.splint import compile_code
 from codevault.supply import CachePath, healed, opened, used, warm
 from codevault.trust import Trust, allow

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from codevault.checkpoint import PACK, read_member
 from codevault.errors import CodeError, CodevaultError, FetchError, RefusedError
-from codevault.grants import canonical, explicit
+from codevault.repositories import canonical, explicit
 from codevault_cache import Cache, Snapshot, Wanted
 from codevault_cache.errors import CacheError, CorruptEntry, Missing
 
@@ -62,18 +62,30 @@ def prove(manifest: Manifest, allowed: Allowed, cache: Cache) -> None:
     """Sees to it that a grant for a repository covers the commit; asks the repository once.
 
     Raises:
-        RefusedError: No branch or tag of the repository leads to the commit.
+        RefusedError: No branch or tag of the repository leads to the commit, or none of the keys
+            that the grant demands has signed it.
         FetchError: The repository does not answer.
     """
     if allowed.scope != "repository" or manifest.repo is None or manifest.commit is None:
         return
-    from codevault_cache import is_reachable
+    from codevault_cache import is_reachable, is_signed
 
+    repo, commit = explicit(manifest.repo), manifest.commit
     try:
-        if is_reachable(cache, explicit(manifest.repo), manifest.commit):
-            return
+        reached = is_reachable(cache, repo, commit)
+        signed = not allowed.signers or (
+            reached and is_signed(cache, repo, commit, allowed.signers)
+        )
     except CacheError as error:
         raise translated(error) from error
+    if reached and signed:
+        return
+    if reached:
+        raise RefusedError(
+            f"commit {commit[:12]} is not signed as the grant for its repository demands",
+            f"it has no good ssh signature by {', '.join(allowed.signers)}",
+            f"codevault trust add {shlex.quote(f'{canonical(manifest.repo)}@{commit}')}",
+        )
     raise RefusedError(
         f"commit {manifest.commit[:12]} is on no branch or tag of {canonical(manifest.repo)}",
         "hosts serve the commits of forks and pull requests under the parent's address, so the "

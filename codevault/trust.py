@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal
 
 from codevault import userdir
 from codevault.errors import CodevaultError, RefusedError
-from codevault.grants import canonical, grant, user_grants
+from codevault.grants import grant, user_grants
+from codevault.repositories import canonical
 
 if TYPE_CHECKING:
     from codevault.manifest import Manifest
@@ -32,10 +33,12 @@ class Allowed:
         reason: For people.
         scope: "checkpoint" covers all that is in it; "commit" covers that commit, wherever its
             objects come from; "repository" covers what its branches and tags lead to.
+        signers: Keys of which one must have signed the commit; none where nobody must.
     """
 
     reason: str
     scope: Literal["checkpoint", "commit", "repository"]
+    signers: tuple[str, ...] = ()
 
 
 def allow(manifest: Manifest, trust: Trust) -> Allowed:
@@ -60,11 +63,16 @@ def allow(manifest: Manifest, trust: Trust) -> Allowed:
     if trust is None and userdir.read("saved", digest) is not None:
         return Allowed("saved by this user on this machine", "checkpoint")
     repo = None if _travels(manifest) else _address(manifest)
-    for g in grants if repo is not None else ():
-        if g.repo == repo and g.commit == manifest.commit:
-            return Allowed(f"{g} is granted", "commit")
-        if g.repo == repo and g.commit is None:
-            return Allowed(f"{g} is granted", "repository")
+    mine = [g for g in grants if repo is not None and g.repo == repo]
+    if any(g.commit == manifest.commit for g in mine):
+        return Allowed(f"{repo}@{manifest.commit} is granted", "commit")
+    whole = [g for g in mine if g.commit is None]
+    signers = tuple(g.signer for g in whole if g.signer is not None)
+    if signers:  # the stricter grant holds, wherever another one was left
+        keys = ", ".join(f"…{key[-12:]}" for key in signers)
+        return Allowed(f"{repo} is granted for commits signed by {keys}", "repository", signers)
+    if whole:
+        return Allowed(f"{repo} is granted", "repository")
     raise _refusal(manifest)
 
 

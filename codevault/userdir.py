@@ -16,7 +16,7 @@ def state_folder(kind: str) -> str | None:
     """A folder of this user's own state, made on demand with mode 0700; None if there can be none.
 
     Args:
-        kind: `mounts`, `saved`, `verified`, `downloads`, or `config` where there is no home.
+        kind: `mounts`, `saved`, `verified`, `loads`, or `config` where there is no home.
     """
     for top in (_usual("state"), os.path.join(tempfile.gettempdir(), f"codevault-{os.getuid()}")):
         if not os.path.isabs(top):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from codevault_cache.address import public_url
     from codevault_cache.inventory import Entry
     from codevault_cache.reach import is_reachable
+    from codevault_cache.signatures import is_signed
     from codevault_cache.travel import pack_of_commit
     from codevault_cache.verify import Report
     from codevault_cache.worktree import Captured, read_worktree
@@ -38,6 +39,7 @@ __all__ = [
     "errors",
     "find_worktree",
     "is_reachable",
+    "is_signed",
     "overlay_entries",
     "overlay_from",
     "overlay_of",
@@ -53,6 +55,7 @@ _LATER = {
     "Entry": "codevault_cache.inventory",
     "Report": "codevault_cache.verify",
     "is_reachable": "codevault_cache.reach",
+    "is_signed": "codevault_cache.signatures",
     "pack_of_commit": "codevault_cache.travel",
     "public_url": "codevault_cache.address",
     "read_worktree": "codevault_cache.worktree",

@@ -55,6 +55,12 @@ class Unreachable(CacheError, ConnectionError):
     reference = "origin-unreachable"
 
 
+class SignaturesUnchecked(CacheError, OSError):
+    """There is no OpenSSH here that could check a commit's signature."""
+
+    reference = "signatures-unchecked"
+
+
 class Offline(CacheError, ConnectionError):
     """A fetch is needed, and CODEVAULT_OFFLINE forbids it."""
 

@@ -49,7 +49,7 @@ def is_reachable(cache: Cache, repo: str, commit: str) -> bool:
     """
     line = f"codevault-reachable-1\n{public_url(repo)}\n{commit}\n".encode()
     key = hashlib.sha256(line).hexdigest()
-    if any(_is_proof(paths.proof(root, key), line) for root in cache.roots):
+    if any(is_proof(paths.proof(root, key), line) for root in cache.roots):
         return True
     address = address_of(repo)
     if address.kind != "local":
@@ -76,7 +76,7 @@ def is_reachable(cache: Cache, repo: str, commit: str) -> bool:
     return True
 
 
-def _is_proof(path: str, line: bytes) -> bool:
+def is_proof(path: str, line: bytes) -> bool:
     """A proof counts only if nobody but this user and root could have written it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))

@@ -109,12 +109,17 @@ def trust() -> None:
 
 @trust.command("add")
 @click.argument("patterns", nargs=-1, required=True)
-def trust_add(patterns: tuple[str, ...]) -> None:
+@click.option(
+    "--signed-by",
+    metavar="SSHKEY",
+    help="Demand commits signed by this OpenSSH public key (text, or a .pub file).",
+)
+def trust_add(patterns: tuple[str, ...], signed_by: str | None) -> None:
     """Grant https://host/owner/repo, …@COMMIT, or sha256:CHECKPOINT the right to run."""
-    from codevault.grants import add
+    from codevault.grants import add, signed
 
     for pattern in patterns:
-        click.echo(f"granted {add(pattern)}")
+        click.echo(f"granted {add(pattern if signed_by is None else signed(pattern, signed_by))}")
 
 
 @trust.command("ls")
@@ -135,6 +140,17 @@ def trust_rm(patterns: tuple[str, ...]) -> None:
 
     for pattern in patterns:
         click.echo(f"removed {remove(pattern)}")
+
+
+@trust.command("log")
+@_json_option
+def trust_log(as_json: bool) -> None:
+    """What was loaded, and why it was allowed; the newest last."""
+    from codevault.loadlog import lines
+
+    found = lines()
+    texts = [f"{n['time']}  {n['uri']}  {n['commit'] or '-'}  {n['allowed']}" for n in found]
+    _echo(as_json, found, texts or ["no loads"])
 
 
 main.add_command(cache)

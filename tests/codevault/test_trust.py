@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import codevault
 from codevault import grants, userdir
 from codevault.errors import CodeError, CodevaultError, RefusedError
+from codevault.repositories import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +74,7 @@ def test_nothing_of_a_foreign_checkpoint_runs_without_a_grant(
     manifest = foreign()
     with pytest.raises(RefusedError) as caught:
         load(tmp_path)
-    assert caught.value.hint == f"codevault trust add {grants.canonical(manifest.repo)}"
+    assert caught.value.hint == f"codevault trust add {canonical(manifest.repo)}"
     assert caught.value.exit_code == 4
     with pytest.raises(RefusedError):
         codevault.load_policy(tmp_path / "best.mpt", code="current")
@@ -98,7 +99,7 @@ def test_grants_of_the_user_file_and_the_environment(
     manifest = foreign()
     grants.add(manifest.repo)
     load(tmp_path)
-    assert [str(g) for g in grants.user_grants()] == [grants.canonical(manifest.repo)]
+    assert [str(g) for g in grants.user_grants()] == [canonical(manifest.repo)]
     grants.remove(manifest.repo)
     with pytest.raises(RefusedError):
         load(tmp_path)
@@ -349,7 +350,7 @@ SAME = (
 
 @pytest.mark.parametrize("url", SAME)
 def test_spellings_of_one_repository(url: str) -> None:
-    assert grants.canonical(url) == "https://github.com/Metta-AI/metta"
+    assert canonical(url) == "https://github.com/Metta-AI/metta"
 
 
 @pytest.mark.parametrize(
@@ -368,7 +369,7 @@ def test_spellings_of_one_repository(url: str) -> None:
     ],
 )
 def test_other_places_are_other_repositories(url: str) -> None:
-    assert grants.canonical(url) != "https://github.com/Metta-AI/metta"
+    assert canonical(url) != "https://github.com/Metta-AI/metta"
 
 
 @pytest.mark.parametrize(
@@ -466,3 +467,38 @@ def test_trust_is_a_list(foreign: Any, tmp_path: Path) -> None:
     manifest = foreign()
     with pytest.raises(CodevaultError, match="not a list"):
         load(tmp_path, trust=manifest.repo)
+
+
+def test_each_load_leaves_a_line_of_what_ran_and_why(
+    foreign: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from codevault import loadlog
+    from codevault.cli import main
+
+    manifest = foreign()
+    with pytest.raises(RefusedError):
+        load(tmp_path)
+    assert loadlog.lines() == []
+    for _ in range(2):
+        policy = load(tmp_path, trust=[manifest.repo])
+    found = loadlog.lines()
+    assert len(found) == 2
+    assert found[0]["commit"] == manifest.commit
+    assert found[0]["policy"] == manifest.policy_digest
+    assert found[0]["splint"] == type(policy).__module__.partition(".")[0]
+    assert found[0]["allowed"] == f"{canonical(manifest.repo)} is granted"
+    done = CliRunner().invoke(main, ["trust", "log"])
+    assert done.output.count(str(manifest.commit)) == 2
+    monkeypatch.setattr(loadlog, "_LIMIT", 100)
+    load(tmp_path, trust=[manifest.repo])
+    load(tmp_path, trust=[manifest.repo])
+    assert len(loadlog.lines()) == 1  # of several, the newest full file is kept
+    folder = userdir.state_folder("loads")
+    assert folder is not None
+    os.chmod(folder, 0o500)
+    load(tmp_path, trust=[manifest.repo])
+    os.chmod(folder, 0o777)  # others could have written it
+    assert loadlog.lines() == []
+    os.chmod(folder, 0o700)
