@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from codevault import manifest
+from codevault import manifest, manifestparts
 from codevault.errors import CodevaultError
 from codevault_cache import Snapshot, derived, pack, put, snapshot
 from codevault_cache.derived import read_derived
@@ -99,15 +99,15 @@ MANIFEST = manifest.Manifest(
     digest="d" * 64,
     roots=("src",),
     shared=("env",),
-    overlay=manifest.OverlayPart(
-        digest="e" * 64, files=(manifest.OverlayFile(path="a.py", deleted=True),)
+    overlay=manifestparts.OverlayPart(
+        digest="e" * 64, files=(manifestparts.OverlayFile(path="a.py", deleted=True),)
     ),
     env={"size": [1, 2.5, None, True]},
     python="3.11.7",
     packages={"torch": "2.13.0"},
     architecture="f" * 64,
     weights="0" * 64,
-    probe=manifest.ProbePart(inputs=1, outputs=1, sha256="1" * 64),
+    probe=manifestparts.ProbePart(inputs=1, outputs=1, sha256="1" * 64),
     created="2026-01-02T03:04:05Z",
     metadata={"epoch": 3, "text": "ü"},
 ).to_json()
