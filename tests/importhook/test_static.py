@@ -337,6 +337,23 @@ def test_shared_alias_is_the_hosts_object(twin: str, old: RunCase) -> None:
     assert importlib.reload(compat) is compat
 
 
+def test_shared_alias_names_whole_modules_and_packages_as_such(twin: str, old: RunCase) -> None:
+    more = {"agent/src/metta/compatible.py": "VERSION = 'old'"}
+    text = """
+        import importlib.util
+        from metta.compatible import VERSION
+        shared = importlib.util.find_spec('metta.compat')
+        inner = importlib.util.find_spec('metta.compat.base')
+        """
+    case = old(text, more)
+    assert case.VERSION == "old"
+    assert (
+        list(case.shared.submodule_search_locations)
+        == importlib.import_module("metta.compat").__path__
+    )
+    assert case.inner.submodule_search_locations is None
+
+
 @pytest.mark.parametrize("live", ["imported", "importable"])
 def test_shared_alias_is_decided_when_found_and_not_when_compiled(
     live: str, put: Put, host: Any
