@@ -32,8 +32,8 @@ def main(folder: str) -> None:
 
 def _done(task: dict[str, Any], folder: str) -> dict[str, Any]:
     from codevault import forms
-    from codevault.convert import unpickling
-    from codevault.convert.harvest import Harvest, harvest
+    from codevault.convert import spaces
+    from codevault.convert.harvest import Harvest, harvest, namer
     from codevault.oldforms import OldFile
     from codevault.splint import mount
     from codevault_cache import Cache, Snapshot
@@ -44,9 +44,8 @@ def _done(task: dict[str, Any], folder: str) -> dict[str, Any]:
     thing, unpickler = _unpickled(old, splint, task)
     facts: dict[str, Any] = {"unpickler": unpickler}
     if old.form == forms.SB3:
-        found = Harvest(thing)
-        known = unpickling.permitted(task["names"], splint)
-        facts["said"] = unpickling.spaces(old, known)
+        found = Harvest(thing[0])
+        facts["arguments"] = spaces.arguments(thing[1], namer(splint))
     else:
         found = harvest(thing, task["state"])
     facts |= {"left_out": found.left_out, "stripped": found.stripped}
@@ -60,6 +59,7 @@ def _unpickled(old: Any, splint: Any, task: dict[str, Any]) -> tuple[Any, str]:
     """The object, and which unpickler gave it."""
     import pickle
 
+    from codevault import forms
     from codevault.convert import unpickling
     from codevault.errors import ConvertError
 
@@ -72,8 +72,11 @@ def _unpickled(old: Any, splint: Any, task: dict[str, Any]) -> tuple[Any, str]:
             "name the commit that it was saved with: --commit SHA",
         )
     known = unpickling.permitted(names, splint)
+    zipped = old.form == forms.SB3
+    read = unpickling.reader(splint, known, None)
     try:
-        return unpickling.load(old, splint, known), "restricted"
+        thing = unpickling.load(old, splint, known)
+        return ((thing, unpickling.spaces(old, read)) if zipped else thing), "restricted"
     except pickle.UnpicklingError as error:
         if not task["allow_pickle"]:
             unknown = unpickling.refused(names, known)
@@ -83,7 +86,9 @@ def _unpickled(old: Any, splint: Any, task: dict[str, Any]) -> tuple[Any, str]:
                 what,
                 "--allow-pickle  # if you trust the file",
             ) from None
-    return unpickling.load_fully(old, splint, names), "full"
+    thing = unpickling.load_fully(old, splint, names)
+    read = unpickling.reader(splint, known, names)
+    return ((thing, unpickling.spaces(old, read)) if zipped else thing), "full"
 
 
 def _policy(policy: Any, splint: Any, task: dict[str, Any], folder: str) -> dict[str, Any]:

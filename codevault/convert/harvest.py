@@ -107,12 +107,7 @@ def guess(policy: Any, splint: Splint, given: Mapping[str, Any]) -> Guess:
             "--class pkg.mod:function  # one of its functions that gives such a policy",
         )
 
-    def name_of(thing: Any, where: str) -> str:
-        home = getattr(thing, "__module__", None)
-        if not isinstance(home, str) or not splint.defines(home) or "<" in thing.__qualname__:
-            raise CaptureError(f"{where} is not the code's own")
-        return f"{hook.strip(home)}:{thing.__qualname__}"
-
+    name_of = namer(splint)
     found: dict[str, Any] = {}
     missing = []
     for name, parameter in inspect.signature(cls).parameters.items():
@@ -124,6 +119,18 @@ def guess(policy: Any, splint: Splint, given: Mapping[str, Any]) -> Guess:
             if parameter.default is parameter.empty:
                 missing.append(name)
     return Guess(name_of(cls, "class"), found, tuple(missing))
+
+
+def namer(splint: Splint) -> arch.NameOf:
+    """Names the code's own classes and functions; raises CaptureError for others."""
+
+    def name_of(thing: Any, where: str) -> str:
+        home = getattr(thing, "__module__", None)
+        if not isinstance(home, str) or not splint.defines(home) or "<" in thing.__qualname__:
+            raise CaptureError(f"{where} is not the code's own")
+        return f"{hook.strip(home)}:{thing.__qualname__}"
+
+    return name_of
 
 
 def _is_state(thing: Any) -> bool:

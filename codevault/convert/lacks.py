@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from codevault import architecture as arch
 from codevault import forms
 from codevault.build import own
+from codevault.convert import spaces
 from codevault.errors import ConvertError
 from codevault.oldforms import OldFile, Recipe
 
@@ -63,6 +64,9 @@ def recipe(request: Request, old: OldFile, found: Unpickled, splint: Splint) -> 
                 request.line("--class", old.recipe.class_path),
             )
         return replace(old.recipe, arguments={**old.recipe.arguments, **given})
+    if "arguments" in found.facts:
+        said = decoded(found.facts["arguments"], "data")
+        return Recipe(spaces.CLASS, said | given)
     guess = found.facts.get("guess")
     if guess is None:
         raise ConvertError(

@@ -24,6 +24,8 @@ UNREADABLE: Final = "?"
 """Stands for a name that the pickle puts together while it is read."""
 _MAGIC: Final = 0x1950A86A20F9469CFC6C
 """The first value of files that torch.save wrote before 1.6."""
+SB3_KEYS: Final = ("policy_class", "observation_space", "action_space", "policy_kwargs", "use_sde")
+"""What a Stable-Baselines3 zip says of its policy; the rest of its `data` is about training."""
 _MOST: Final = 1 << 30
 _TEXTS: Final = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE")
 
@@ -71,7 +73,8 @@ def _pickles(old: OldFile) -> Iterator[bytes]:
     """The bytes in which pickles stand, one after the other."""
     if old.form == forms.SB3:
         data = data_of(old)
-        for value in data.values() if isinstance(data, dict) else ():
+        for key in SB3_KEYS if isinstance(data, dict) else ():
+            value = data.get(key)
             if isinstance(value, dict) and isinstance(value.get(":serialized:"), str):
                 yield blob(value, old.path)
         yield from _of_torch(member(old.path, "policy.pth", None))

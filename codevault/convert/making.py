@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from codevault import oldforms, weights
+from codevault import forms, oldforms, weights
 from codevault.build import check_kept, environment
 from codevault.checkpoint import open_checkpoint
-from codevault.convert import listing
+from codevault.convert import listing, spaces
 from codevault.convert.lacks import complete
 from codevault.convert.lacks import recipe as recipe_of
 from codevault.convert.observations import NONE, parse
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from codevault.convert.request import Request
     from codevault.manifest import Manifest
     from codevault.oldforms import OldFile
+    from codevault.splint import Splint
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +86,15 @@ def convert(request: Request, say: Callable[[str], None]) -> Converted:
         say(f"looks up {name}")
     complete(request, old, names)
     setup(request, old)
-    splint = load_code(
-        request.repo or "",
-        request.commit,
-        roots=request.roots or None,
-        shared=request.shared or None,
-        overlay=request.overlay,
-    )
+    splint = _code(request, old)
     env = None if request.env is None else environment(_json(request.env), splint)
     if old.pickled:
         found = unpickled(old, splint, opened(None), names, request)
     else:
         found = Unpickled(oldforms.load_weights(old), {}, None)
+    if old.form == forms.SB3 and request.probe is None:
+        space = found.facts["arguments"]["observation_space"]
+        request = replace(request, probe=json.dumps(spaces.observation(space)))
     recipe = recipe_of(request, old, found, splint)
     with kept_rng():
         described = oldforms.architecture(recipe, splint, env)
@@ -118,6 +117,25 @@ def convert(request: Request, say: Callable[[str], None]) -> Converted:
     }
     manifest, more = _saved(request, policy, described, env, observations, {"converted": origin})
     return Converted(manifest, old.form, unpickler, left_out, (*notes, *more))
+
+
+def _code(request: Request, old: OldFile) -> Splint:
+    """The code, mounted; for a Stable-Baselines3 zip with the module that builds its policy."""
+
+    def mounted(overlay: Any) -> Splint:
+        roots, shared = request.roots or None, request.shared or None
+        return load_code(
+            request.repo or "", request.commit, roots=roots, shared=shared, overlay=overlay
+        )
+
+    splint = mounted(request.overlay)
+    if old.form != forms.SB3 or request.class_path is not None:
+        return splint
+    laid = splint.overlay.files if splint.overlay is not None else {}
+    files = {path: value[1] for path, value in laid.items() if value is not None}
+    root = splint.snapshot.roots[0]
+    path = f"{spaces.MODULE}.py" if root == "." else f"{root}/{spaces.MODULE}.py"
+    return mounted({**files, path: spaces.SOURCE})
 
 
 def setup(request: Request, old: OldFile) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import warnings
 import zipfile
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from codevault import forms
-from codevault.convert.listing import blob, data_of, today
+from codevault.convert.listing import SB3_KEYS, blob, data_of, today
 from codevault.errors import CodeError, ConvertError
 from codevault.oldforms import OldFile, member
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from codevault.splint import Splint
 
@@ -30,6 +31,11 @@ _NUMPY: Final = (
     "_core.multiarray._reconstruct",
     "_core.multiarray.scalar",
     "_core.numeric._frombuffer",
+    "random._pickle.__generator_ctor",
+    "random._pickle.__bit_generator_ctor",
+    "random._pcg64.PCG64",
+    "random.bit_generator.SeedSequence",
+    "random.bit_generator.__pyx_unpickle_SeedSequence",
 )
 _PLAIN: Final = (
     "builtins.set",
@@ -39,6 +45,7 @@ _PLAIN: Final = (
     "collections.deque",
     "pathlib.PosixPath",
 )
+_KINDS: Final = (torch.nn.Module, torch.optim.Optimizer)
 _SPACES: Final = ("gymnasium.spaces.", "gym.spaces.")
 
 
@@ -83,6 +90,8 @@ def load(old: OldFile, splint: Splint, known: Mapping[str, Any]) -> Any:
         pickle.UnpicklingError: It needs a name that is not known.
     """
     if _is_torch(old):
+        if _is_early(old):  # torch's own restricted unpickler knows no modules in these
+            return _load_torch(old, _module(_restricted(known)))
         with torch.serialization.safe_globals([(thing, name) for name, thing in known.items()]):
             return torch.load(_source(old), map_location="cpu", weights_only=True)
     with open(old.path, "rb") as file, splint.resolving():
@@ -94,14 +103,17 @@ def load_fully(old: OldFile, splint: Splint, names: Sequence[str]) -> Any:
     module = _listed(splint, frozenset(names))
     with splint.resolving():
         if _is_torch(old):
-            source = _source(old)
-            return torch.load(source, map_location="cpu", weights_only=False, pickle_module=module)
+            return _load_torch(old, module)
         with open(old.path, "rb") as file:
             return module.load(file)
 
 
 def restricted(file: Any, known: Mapping[str, Any]) -> Any:
     """Reads one plain pickle whose names are all known."""
+    return _restricted(known)(file).load()
+
+
+def _restricted(known: Mapping[str, Any]) -> type[pickle.Unpickler]:
     names = {**_of_torch(), **known}
 
     class Unpickler(pickle.Unpickler):
@@ -112,38 +124,52 @@ def restricted(file: Any, known: Mapping[str, Any]) -> Any:
                 raise pickle.UnpicklingError(why)
             return thing
 
-    return Unpickler(file).load()
+    return Unpickler
 
 
-def spaces(old: OldFile, known: Mapping[str, Any]) -> dict[str, Any]:
+def spaces(old: OldFile, read: Callable[[Any], Any]) -> dict[str, Any]:
     """What a Stable-Baselines3 zip says of its policy: class, spaces and arguments.
 
-    Raises:
-        pickle.UnpicklingError: It needs a name that is not known.
+    Args:
+        old: The file.
+        read: Reads one plain pickle.
     """
     data = data_of(old)
-    wanted = ("policy_class", "observation_space", "action_space", "policy_kwargs", "use_sde")
-    said = {}
-    for key in wanted:
-        value = data.get(key)
-        if isinstance(value, dict) and ":serialized:" in value:
-            value = restricted(io.BytesIO(blob(value, old.path)), known)
-        said[key] = value
-    return said
+    said = {key: data.get(key) for key in SB3_KEYS}
+    return {
+        key: read(io.BytesIO(blob(value, old.path)))
+        if isinstance(value, dict) and ":serialized:" in value
+        else value
+        for key, value in said.items()
+    }
+
+
+def reader(splint: Splint, known: Mapping[str, Any], names: Sequence[str] | None) -> Any:
+    """Reads one plain pickle: restricted, or fully where the listed names are given."""
+    if names is None:
+        return lambda file: restricted(file, known)
+    return _listed(splint, frozenset(names)).load
 
 
 def _known(name: str, splint: Splint) -> Any:
     if name in _PLAIN or name.startswith(("numpy.", *_SPACES)):
         return _library(name)
+    if name == "torch.storage._load_from_bytes":
+        return _storage
     if name.startswith("torch."):
         thing = _library(name)
-        return thing if isinstance(thing, type) and issubclass(thing, torch.nn.Module) else None
+        return thing if isinstance(thing, type) and issubclass(thing, _KINDS) else None
     try:
         thing = splint.load_symbol(name)
     except (CodeError, ModuleNotFoundError):
         return None
     own = isinstance(thing, type) and splint.defines(thing.__module__)
     return thing if own else None
+
+
+def _storage(data: bytes) -> Any:
+    """A storage inside a plain pickle; torch's own function would run what it says."""
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
 def _library(name: str) -> Any:
@@ -172,10 +198,22 @@ def _of_torch() -> dict[str, Any]:
 
 def _is_torch(old: OldFile) -> bool:
     """Whether torch.save wrote it; a bare pickle may come from its older releases as well."""
+    return old.form != forms.PICKLE or _is_early(old)
+
+
+def _is_early(old: OldFile) -> bool:
+    """Whether a torch before 1.6 wrote it, or a later one in the way of those."""
     if old.form != forms.PICKLE:
-        return True
+        return False
     with open(old.path, "rb") as file:
-        return file.read(16)[2:14] == b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P"
+        return file.read(16).startswith(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P")
+
+
+def _load_torch(old: OldFile, module: ModuleType) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sources in the file that differ from the snapshot's
+        source = _source(old)
+        return torch.load(source, map_location="cpu", weights_only=False, pickle_module=module)
 
 
 def _source(old: OldFile) -> Any:
@@ -190,10 +228,7 @@ def _source(old: OldFile) -> Any:
 
 def _listed(splint: Splint, names: frozenset[str]) -> ModuleType:
     """The splint's `pickle`, that looks up nothing that was not listed before."""
-    inner = splint.pickle
-    module = ModuleType("pickle")
-    module.__dict__.update({name: getattr(inner, name) for name in inner.__all__})
-    base: Any = inner.Unpickler
+    base: Any = splint.pickle.Unpickler
 
     class Unpickler(base):  # type: ignore[misc]
         def find_class(self, module: str, name: str) -> Any:
@@ -201,8 +236,15 @@ def _listed(splint: Splint, names: frozenset[str]) -> ModuleType:
                 raise pickle.UnpicklingError(f"{module}.{name} was not listed")
             return super().find_class(module, name)
 
-    def load(file: Any, **options: Any) -> Any:
-        return Unpickler(file, **options).load()
+    return _module(Unpickler)
 
-    module.__dict__.update(Unpickler=Unpickler, load=load)
+
+def _module(unpickler: Any) -> ModuleType:
+    """A `pickle` with that unpickler, as torch.load takes it."""
+    module = ModuleType("pickle")
+
+    def load(file: Any, **options: Any) -> Any:
+        return unpickler(file, **options).load()
+
+    module.__dict__.update(vars(pickle), Unpickler=unpickler, load=load)
     return module

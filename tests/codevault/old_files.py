@@ -74,6 +74,29 @@ PROJECT: dict[str, str | bytes | None] = {
             def forward(self, obs):
                 return self.scale * self.head(torch.tanh(self.body(obs)))
 
+        def touch(path):
+            open(path, "w").close()
+
+        class Act(Net):
+            def __init__(self, inputs=4, act=torch.tanh):
+                super().__init__(inputs)
+                self.act = act
+
+            def forward(self, obs):
+                return self.head(self.act(self.body(obs)))
+
+        class Quiet(Net):
+            def __init__(self, inputs=4, doubled=False):
+                super().__init__(inputs)
+                self.factor = 2.0 if doubled else 1.0
+
+            def forward(self, obs):
+                return self.factor * self.head(self.body(obs))
+
+        class Needs(Net):
+            def __init__(self, size):
+                super().__init__(size)
+
         class Wrapped(Net):
             def __init__(self, policy_env_info, width=8, device="cpu"):
                 super().__init__(policy_env_info.inputs, [width])
