@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dulwich.client import SSHGitClient, SubprocessSSHVendor, TCPGitClient
 
-from codevault_cache.limits import PACK_BYTES, SILENCE_SECONDS, refuse_above
+from codevault_cache.limits import ANSWER_BYTES, SILENCE_SECONDS, refuse_above
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ class Ear:
                 raise TimeoutError("the deadline of the fetch has passed")
             data = read(size)
             self.heard += len(data)
-            refuse_above(PACK_BYTES, self.heard, "bytes from the server")
+            refuse_above(ANSWER_BYTES, self.heard, "bytes from the server beside the pack")
             # Only the start of a big answer can be an error packet.
             self.last = (self.last + data[:2000])[-2000:]
             return data

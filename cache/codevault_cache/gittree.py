@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,11 @@ class Objects:
             return False
         if any(oid in held for held in self.memory):
             return True
-        return self.store is not None and oid.encode() in self.store  # type: ignore[operator]
+        try:
+            return self.store is not None and oid.encode() in self.store  # type: ignore[operator]
+        except _damages() as error:
+            why = type(error).__name__
+        raise Damaged(f"Whether the git object {oid} is there cannot be read.", why, "")
 
     def get(self, oid: str, kind: str) -> bytes:
         """The content of an object.
@@ -55,29 +60,29 @@ class Objects:
     def _stored(self, oid: str) -> tuple[str, bytes]:
         if self.store is None:
             raise Absent(oid)
-        from dulwich.errors import ApplyDeltaError, ChecksumMismatch, FileFormatException
-        from dulwich.pack import UnresolvedDeltas
-
         try:
             # Only this form of access hashes what it reads.
             found = self.store[oid.encode()]  # type: ignore[index]
             return found.type_name.decode(), found.as_raw_string()
         except KeyError:
             raise Absent(oid) from None
-        except (
-            ChecksumMismatch,
-            FileFormatException,
-            UnresolvedDeltas,
-            ApplyDeltaError,
-            zlib.error,
-            ValueError,
-            AssertionError,
-            MemoryError,
-        ) as error:
+        except _damages() as error:
             why = type(error).__name__
         # Outside of the handler: its frames hold on to the mapped pack, which could not be closed
         # then.
         raise Damaged(f"The git object {oid} is damaged.", why, "")
+
+
+def _damages() -> tuple[type[Exception], ...]:
+    """What the library raises over packs, indexes and objects that are not well formed."""
+    from dulwich.errors import ApplyDeltaError, ChecksumMismatch, FileFormatException
+    from dulwich.pack import UnresolvedDeltas
+
+    library = (ChecksumMismatch, FileFormatException, UnresolvedDeltas, ApplyDeltaError)
+    return (
+        *library, zlib.error, struct.error, ValueError, TypeError, IndexError, OverflowError,
+        EOFError, AssertionError, MemoryError,
+    )  # fmt: skip
 
 
 class Damaged(HostileObject):

@@ -28,6 +28,9 @@ OBJECTS_BYTES = 64 << 20
 PACK_BYTES = 2 << 30
 """Longest pack that a server may send."""
 
+ANSWER_BYTES = 128 << 20
+"""Most that a server may say beside a pack: its refs, and progress."""
+
 PACK_OBJECTS = 4_000_000
 """Most objects in one pack that a server sends: a long history, of commits alone."""
 

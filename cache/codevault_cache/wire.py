@@ -159,6 +159,7 @@ class Wire:
         def write(data: bytes) -> int:
             nonlocal received
             received += len(data)
+            self.ear.heard -= len(data)
             refuse_above(limit, received, "bytes from the server")
             self._in_time()
             return file.write(data)

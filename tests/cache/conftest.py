@@ -245,14 +245,19 @@ def http_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
                 self.close_connection = True
                 if trouble == "drop":
                     return
-                status, _, after = trouble.partition(" after ")
+                status, _, more = trouble.partition(" ")
                 self.send_response(200 if status == "cut" else int(status))
-                if after:
-                    self.send_header("Retry-After", after)
-                kind = "application/x-git-upload-pack-advertisement"
+                kind, page = "application/x-git-upload-pack-advertisement", b""
+                if more.startswith("after "):
+                    self.send_header("Retry-After", more.removeprefix("after "))
+                elif more.startswith("to "):
+                    self.send_header("Location", more.removeprefix("to "))
+                elif more == "page":
+                    kind, page = "text/html", b"<html>please log in</html>"
                 self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", "1000" if status == "cut" else "0")
+                self.send_header("Content-Length", "1000" if status == "cut" else str(len(page)))
                 self.end_headers()
+                self.wfile.write(page)
 
             do_GET = do_POST = answer
 
