@@ -97,7 +97,7 @@ def age(cache: Cache, number: int, seconds: float) -> None:
 def perform(folder: str, act: str) -> int:
     """Do an act; its errors become exit codes, all others tracebacks."""
     try:
-        ACTS[act](Cache.open(folder))
+        ACTS[act](Cache.open(folder.split(os.pathsep)))
     except CacheError as error:
         print(error, file=sys.stderr)
         return REFUSED
