@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 READ_ONLY = 0o555
 """Folders and programs of a laid-out tree: for everybody to read, for nobody to write."""
 
+NATIVE = (".so", ".pyd", ".dylib", ".dll")
+"""Never links: the system loads one file once, and versions would share its static state."""
+
 MANY = 100
 """From this many files on, their file system is synced once: that takes a third of the time."""
 
@@ -55,7 +58,8 @@ def publish_folder(
         final: Its name in the cache.
         tmp: The tmp folder, on the same file system.
         files: Relative path to git mode and content; paths are checked by the caller.
-        earlier: Published folders; a file that one of them has equal is linked, not written.
+        earlier: Published folders; a file that one of them has equal is linked, not written, unless
+            it is a compiled library.
     """
     os.makedirs(tmp, exist_ok=True)
     os.makedirs(os.path.dirname(final), exist_ok=True)
@@ -73,7 +77,8 @@ def publish_folder(
                     folders.add(folder)
                     folder = os.path.dirname(folder)
             mode = READ_ONLY if mode & 0o111 else 0o444
-            if any(_linked(os.path.join(old, path), target, mode, content) for old in earlier):
+            same = () if path.endswith(NATIVE) else earlier
+            if any(_linked(os.path.join(old, path), target, mode, content) for old in same):
                 continue
             fd = os.open(target, NEW, 0o600)
             try:

@@ -47,6 +47,14 @@ def test_equal_files_of_versions_are_one_file(cache: Cache) -> None:
     assert allocated([os.path.join(cache.roots[0], "v1", "trees")]) < 10_000
 
 
+def test_compiled_libraries_of_versions_are_files_of_their_own(cache: Cache) -> None:
+    """What the system loads once per file holds static state, which versions must not share."""
+    library = {"pkg/_fast.abi3.so": (0o100755, b"\x7fELF")}
+    first, second = (cache.publish({**version(n), **library}) for n in (1, 2))
+    assert inode(cache, first, "pkg/_fast.abi3.so") != inode(cache, second, "pkg/_fast.abi3.so")
+    assert inode(cache, first, "pkg/m7.py") == inode(cache, second, "pkg/m7.py")
+
+
 def test_removing_one_version_leaves_the_other_whole(cache: Cache) -> None:
     first, second = cache.publish(version(1)), cache.publish(version(2))
     (item,) = (item for item in collect.items_of(cache) if item.name == first)

@@ -89,7 +89,7 @@ def test_extension_module_in_the_tree_loads_below_the_splint(project: Any, fast:
 
 
 def test_extension_module_of_two_versions_has_a_state_for_each(project: Any, fast: Any) -> None:
-    """Each version's file is its own, so the loader of the system maps it anew."""
+    """Each version's file is its own, also where it is equal, so the system maps it anew."""
     commits = [project.commit({**fast, "src/gait/n.py": f"N = {n}\n"}) for n in range(2)]
     one, two = (
         codevault.load_code(project.top, commit).import_module("gait._fast") for commit in commits
