@@ -141,11 +141,11 @@ def cache_gc(max_size: int | None, max_age: int | None, dry_run: bool, as_json: 
     """
     from codevault_cache.collect import plan
 
-    if max_size is None and max_age is None:
-        planned = plan(_cache())
-    else:
-        planned = plan(_cache(), max_size, max_age)
+    stated = max_size is not None or max_age is not None
+    planned = plan(_cache(), max_size, max_age) if stated else plan(_cache())
     _collected(planned, dry_run, as_json)
+    if max_size is not None and planned.after > max_size and not as_json:
+        click.echo("what is pinned, in use, or was used in the last hour stays")
 
 
 def _collected(planned: Plan, dry_run: bool, as_json: bool) -> None:
@@ -239,12 +239,11 @@ def cache_rm(names: tuple[str, ...], all_of_it: bool, as_json: bool) -> None:
     from codevault_cache.collect import everything
     from codevault_cache.pins import rm
 
-    vault = _cache()
     if bool(names) == all_of_it:
         raise click.UsageError("name snapshots, or say --all")
+    vault = _cache()
     if all_of_it:
         _collected(everything(vault), False, as_json)
-        return
     for name in _names(vault, names):
         freed = rm(vault, name)
         echo(as_json, {"splint": name, "freed": freed}, [f"removed {name}: {amount(freed)}"])

@@ -169,6 +169,7 @@ def test_pin_gc_and_unpin(held: str, walker: Any) -> None:
 
 
 def test_gc_limits_have_units(held: str, walker: Any) -> None:
+    assert "in the last hour stays" in run("gc", "--max-size", "0", "--dry-run").output
     for entry in Cache.open().ls():
         age(str(entry.snapshot.commit), 2)
     assert rows(GcRow | GcTotal, "gc", "--max-age", "3d")[-1].items == 0
