@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from dulwich.object_store import DiskObjectStore
 
+    from codevault_cache.overlay import Overlay
+    from codevault_cache.selection import Selection
+
 
 class Objects:
     """Git objects by id: those in memory first, whose bytes were hashed, then those of a store."""
@@ -162,3 +165,21 @@ def source_at(objects: Objects, commit: str, origin: str) -> GitSource:
             "It was never pushed there, or was removed by a rewrite of history.",
             "git push, from a clone that has it; or name that clone: repo=PATH",
         ) from None
+
+
+def require_modules(source: GitSource, selection: Selection, overlay: Overlay | None) -> None:
+    """Make sure that every wanted module is there.
+
+    Args:
+        source: The tree.
+        selection: Which files are wanted.
+        overlay: What is laid over it.
+
+    Raises:
+        Absent: With the id of one that is missing.
+    """
+    laid = overlay.files if overlay is not None else {}
+    for path, item in source.walk(selection.descends):
+        module = path.endswith(".py") and item.mode != GITLINK and path not in laid
+        if module and selection.takes(path) and item.oid not in source.objects:
+            raise Absent(item.oid)

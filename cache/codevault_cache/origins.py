@@ -19,7 +19,7 @@ from codevault_cache.errors import (
 )
 from codevault_cache.gitdir import GitDir, gitdir_of
 from codevault_cache.gitobjects import read_pack
-from codevault_cache.gittree import Damaged, Objects, source_at
+from codevault_cache.gittree import Damaged, Objects, require_modules, source_at
 from codevault_cache.keep import EmptySource, keep
 from codevault_cache.source import GITLINK, Absent, choose
 from codevault_cache.trash import sweep
@@ -200,6 +200,9 @@ def _repository(
         store = stack.enter_context(read_only(found.objects, wanted.commit))
         try:
             source = source_at(Objects(store, travelling), wanted.commit, path)
+            # A partial clone lacks anything: data is left out, but code without modules is none.
+            choice = choose(source, wanted.roots, wanted.shared, wanted.include)
+            require_modules(source, choice.selection, wanted.overlay)
             return keep(cache, wanted, source, repo, wanted)
         except Absent as error:
             raise CommitNotFound(

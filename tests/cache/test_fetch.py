@@ -419,6 +419,27 @@ def test_a_partial_server_leaves_files_out(sample: Any, tmp_path: Path, cache: C
         warm(cache, [Wanted(str(bare), head, roots=ROOTS, include=("src/agent/data.json",))])
 
 
+def test_shallow_and_partial_clones_are_read_as_far_as_they_go(
+    sample: Any, tmp_path: Path, cache: Cache
+) -> None:
+    old = sample.git("rev-parse", "HEAD")
+    head = sample.commit({"README.md": "newer"})
+    bare = sample.bare(tmp_path / "r.git")
+    sample.git("config", "uploadpack.allowFilter", "true")
+    subprocess.run(["git", "-C", str(bare), "config", "uploadpack.allowFilter", "true"], check=True)
+    for name, option in (("shallow", "--depth=1"), ("partial", "--filter=blob:none")):
+        clone = ["git", "clone", "-q", "--no-checkout", option, f"file://{bare}"]
+        subprocess.run([*clone, str(tmp_path / name)], check=True, capture_output=True)
+    (snapshot,) = warm(cache, [Wanted(str(tmp_path / "shallow"), head)])
+    (right,) = warm(Cache.open(tmp_path / "right"), [Wanted(str(sample.top), head)])
+    assert snapshot.digest == right.digest
+    with pytest.raises(errors.CommitNotFound):
+        warm(cache, [Wanted(str(tmp_path / "shallow"), old)])
+    # Nothing is fetched behind the user's back, and a snapshot without its modules is none.
+    with pytest.raises(errors.CommitNotFound, match=r"partial or shallow(.|\n)*--refetch"):
+        warm(Cache.open(tmp_path / "c2"), [Wanted(str(tmp_path / "partial"), head)])
+
+
 _WORKER = """
 import sys
 from codevault_cache import Cache, Wanted, warm
