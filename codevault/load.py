@@ -11,13 +11,14 @@ from codevault import architecture as arch
 from codevault import audit, loadlog, packages, userdir
 from codevault.build import CodeVersion, CurrentCode, build, check_kept, environment, explained
 from codevault.checkpoint import PROBE, Checkpoint, open_checkpoint, read_member
+from codevault.downloads import fetched
 from codevault.errors import CodevaultError, LegacyFormError, PackagesWarning, ProbeWarning
 from codevault.provenances import Provenance, remember
 from codevault.rng import kept_rng
 from codevault.splint import Splint, mount
 from codevault.supply import CachePath, healed, opened, translated, used, warm
 from codevault.trust import Allowed, Trust, allow, allow_architecture
-from codevault.uri import fetched, shown
+from codevault.uri import shown
 from codevault_cache import Cache, Snapshot, Wanted, overlay_of
 from codevault_cache.errors import CacheError
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codevault.checkpoint import open_checkpoint
+from codevault.downloads import fetched
 from codevault.errors import CodevaultError, FetchError
 from codevault.grants import grant
 from codevault.repositories import explicit
 from codevault.splint import compile_code
 from codevault.supply import CachePath, healed, opened, used, warm
 from codevault.trust import Trust, allow
-from codevault.uri import fetched
 from codevault_cache import Cache, Snapshot, Wanted
 
 if TYPE_CHECKING:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
-import secrets
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -63,41 +61,15 @@ def shown(uri: str | os.PathLike[str]) -> str:
     return text if local_path(text) is not None else _scrubbed(text, text)
 
 
-def fetched(uri: str | os.PathLike[str], folder: str) -> str:
-    """A local file with the checkpoint's bytes: the file itself, or a copy made in `folder`.
-
-    A copy is named by the address and all that the store says of the content (size, times, etag),
-    so that a changed object is fetched again and an unchanged one is not. Where the store says
-    nothing but the size, it is fetched each time.
+@contextlib.contextmanager
+def reading(text: str) -> Iterator[tuple[Any, str]]:
+    """The store behind an address, and the address inside it; says whose an error is.
 
     Raises:
-        FetchError: The store does not answer, has no such object, or gave only a part of it.
+        FetchError: The store does not answer, or has no such object.
     """
-    path = local_path(uri)
-    if path is not None:
-        return path
-    text = os.fspath(uri)
     with _explained(text):
-        store, inner = _store(text)
-        size, version = _state(store, inner)
-        key = hashlib.sha256(f"{text}\n{size}\n{version}".encode("utf-8", "replace")).hexdigest()
-        final = os.path.join(folder, f"{key}.mpt")
-        if version and os.path.exists(final) and size in (None, os.path.getsize(final)):
-            return final
-        os.makedirs(folder, exist_ok=True)
-        temporary = os.path.join(folder, f".{key}.{os.getpid()}-{secrets.token_hex(6)}")
-        try:
-            store.get_file(inner, temporary)
-            got = os.path.getsize(temporary)
-            if size not in (None, got):
-                raise OSError(f"{got} bytes came, and the store states {size}")
-            if _state(store, inner) != (size, version):
-                raise OSError("it changed while it was fetched")
-            os.replace(temporary, final)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-    return final
+        yield _store(text)
 
 
 @contextlib.contextmanager
@@ -121,7 +93,7 @@ def _store(text: str) -> tuple[Any, str]:
     return store, inner
 
 
-def _state(store: Any, inner: str) -> tuple[int | None, str]:
+def state_of(store: Any, inner: str) -> tuple[int | None, str]:
     """The size of an object, and what tells its content from another of that size; "" if nothing.
 
     `store.ukey` would not do: fsspec's HTTP store takes it that objects never change.

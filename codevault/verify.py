@@ -6,11 +6,11 @@ import os
 from typing import Any
 
 from codevault.checkpoint import WEIGHTS, check_member, open_checkpoint
+from codevault.downloads import fetched
 from codevault.load import load_policy
 from codevault.provenances import provenance
 from codevault.supply import CachePath, opened
 from codevault.trust import allow
-from codevault.uri import fetched
 
 
 def verify(uri: str | os.PathLike[str], *, cache: CachePath = None) -> dict[str, Any]:

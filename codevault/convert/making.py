@@ -17,12 +17,13 @@ from codevault.convert.lacks import recipe as recipe_of
 from codevault.convert.observations import NONE, parse
 from codevault.convert.parent import Unpickled, unpickled
 from codevault.convert.proof import proven
+from codevault.downloads import fetched
 from codevault.errors import CaptureError, ConvertError, LegacyFormError
 from codevault.load import load_code
 from codevault.rng import kept_rng
 from codevault.save import save_policy
 from codevault.supply import opened
-from codevault.uri import fetched, shown
+from codevault.uri import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import traceback
 import tracemalloc
@@ -12,8 +13,9 @@ import pytest
 import torch
 
 import codevault
+from codevault.downloads import fetched
 from codevault.errors import CheckpointError, FetchError
-from codevault.uri import fetched, local_path, opened, shown
+from codevault.uri import local_path, opened, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,9 +132,33 @@ def test_a_short_copy_is_never_kept(stored: Any, tmp_path: Path) -> None:
     store.content = b"whole"
     assert stored(store) == b"whole"
     # One that an earlier version left behind, or a crash.
-    (copy,) = (tmp_path / "copies").iterdir()
-    copy.write_bytes(b"wh")
-    assert (stored(store), store.gets) == (b"whole", 3)
+    (copy,) = (tmp_path / "copies").glob("*.mpt")
+    assert copy.name == f"{hashlib.sha256(b'whole').hexdigest()}.mpt"
+    for damage in (b"wh", b"wholE"):
+        copy.write_bytes(damage)
+        assert stored(store) == b"whole"
+    assert store.gets == 4
+
+
+def test_a_copy_that_was_only_touched_is_kept(stored: Any, tmp_path: Path) -> None:
+    store = Store(b"whole", ETag="1")
+    stored(store)
+    (copy,) = (tmp_path / "copies").glob("*.mpt")
+    (note,) = (tmp_path / "copies").glob("*.json")
+    copy.touch()
+    before = note.read_bytes()
+    assert (stored(store), store.gets) == (b"whole", 1)
+    assert note.read_bytes() != before
+    for damaged in (b"", b"{}", b"[1]", b'{"sha256": 1, "identity": 2}'):
+        note.write_bytes(damaged)
+        assert stored(store) == b"whole"
+    assert store.gets == 5
+
+
+def test_two_addresses_of_the_same_bytes_share_a_copy(stored: Any, tmp_path: Path) -> None:
+    store = Store(b"whole", ETag="1")
+    assert stored(store) == stored(store, "x://h/other.mpt") == b"whole"
+    assert len(list((tmp_path / "copies").glob("*.mpt"))) == 1
 
 
 def test_an_object_that_changes_meanwhile_is_not_kept(stored: Any, tmp_path: Path) -> None:
