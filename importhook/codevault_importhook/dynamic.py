@@ -131,10 +131,45 @@ def _patch_pickle(pickle: Any) -> None:
     pickle._Unpickler.find_class = find_class  # noqa: SLF001
 
 
+def _patch_pickle_user(module: Any) -> None:
+    """A library that unpickles in C for its callers: old code gets its own classes from it."""
+    import pickle
+    from types import ModuleType
+
+    followed = ModuleType("pickle", pickle.__doc__)
+    followed.__dict__.update(vars(pickle))
+
+    def _mine(frame: FrameType) -> Any:
+        mount = deciding(frame) if registry.own_names else None
+        return pickle if mount is None else mount.pickle
+
+    @functools.wraps(pickle.load)
+    def load(*args: Any, **options: Any) -> Any:
+        return _mine(_getframe(1)).load(*args, **options)
+
+    @functools.wraps(pickle.loads)
+    def loads(*args: Any, **options: Any) -> Any:
+        return _mine(_getframe(1)).loads(*args, **options)
+
+    def unpickler(*args: Any, **options: Any) -> Any:
+        return _mine(_getframe(1)).Unpickler(*args, **options)
+
+    followed.__dict__.update(load=load, loads=loads)
+    if "pickle" in vars(module):
+        module.pickle = followed
+    elif "Unpickler" in vars(module):
+        module.Unpickler = unpickler
+
+
 _patches: Final[dict[str, Callable[[Any], None]]] = {
     "logging.config": _patch_logging_config,
+    "numpy.lib._format_impl": _patch_pickle_user,
+    "numpy.lib._npyio_impl": _patch_pickle_user,
+    "numpy.lib.format": _patch_pickle_user,  # before numpy 2
+    "numpy.lib.npyio": _patch_pickle_user,
     "pickle": _patch_pickle,
     "pydoc": _patch_pydoc,
+    "shelve": _patch_pickle_user,
 }
 waiting: Final[dict[str, Callable[[Any], None]]] = {}
 """Patches of modules that are not loaded yet, by the module's name."""

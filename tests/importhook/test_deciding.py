@@ -16,6 +16,7 @@ import codevault_importhook as hook
 from tests.importhook.pictures import NAME, OTHER, mounted
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
     from tests.importhook.conftest import Put, RunCase
@@ -303,3 +304,49 @@ def test_strings_resolving_holds_for_a_task_and_not_for_its_neighbour(
         return list(await asyncio.gather(*((inside, outside)[n % 2]() for n in range(20))))
 
     assert asyncio.run(both()) == ["old", "new"] * 10
+
+
+# -- libraries that unpickle in C -----------------------------------------------------------------
+
+STORED = """
+    class Net:
+        version = {version!r}
+    def numpy(folder):
+        import numpy as np
+        array = np.array([None, {{"net": Net()}}], dtype=object)
+        np.save(folder + "/a.npy", array, allow_pickle=True)
+    def stored(folder):
+        import numpy as np
+        one = np.load(folder + "/a.npy", allow_pickle=True)[1]["net"]
+        with open(folder + "/b.pkl", "rb") as file:
+            two = np.load(file, allow_pickle=True)
+        return [one.version, two.version]
+    def shelved(folder):
+        import shelve
+        with shelve.open(folder + "/s", flag="r") as shelf:
+            return [shelf["net"].version]
+    """
+
+
+@pytest.mark.parametrize("way", ["stored", "shelved"])
+def test_strings_a_library_that_unpickles_in_c(
+    way: str, put: Put, host: Any, tmp_path: Path
+) -> None:
+    """Files with original names, read by a library for old code and for the application."""
+    import pickle
+    import shelve
+
+    if way == "stored":
+        pytest.importorskip("numpy")
+    mount = put({"pkg/__init__.py": "", "pkg/net.py": STORED.format(version="old")})
+    host({"pkg/__init__.py": "", "pkg/net.py": STORED.format(version="new")})
+    new = importlib.import_module("pkg.net")
+    old = importlib.import_module(f"{mount.name}.pkg.net")
+    if way == "stored":
+        new.numpy(str(tmp_path))
+        (tmp_path / "b.pkl").write_bytes(pickle.dumps(new.Net()))
+    else:
+        with shelve.open(str(tmp_path / "s")) as shelf:
+            shelf["net"] = new.Net()
+    for caller, version in ((old, "old"), (new, "new"), (old, "old")):
+        assert set(getattr(caller, way)(str(tmp_path))) == {version}
