@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tests.faults import disks, people, shim, traced
+from tests.faults import disks, people, scenario, shim, traced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 def tallies(step: int = 1) -> Iterator[Tally]:
     """Every kind of fault; every `step`th case of the long ones."""
-    for act in ("load", "tidy"):
+    for act in scenario.ACTS:
         for arm in shim.ARMS:
             yield shim.faults(act, arm, step)
         yield shim.stopped(act, step)
     yield from disks.faults(step)
     yield from people.faults()
-    for act in ("load", "tidy"):
+    for act in scenario.ACTS:
         yield traced.faults(act, step)
 
 
