@@ -55,6 +55,10 @@ class Checkpoint:
     members: Mapping[str, Member]
     identity: tuple[int, int, int, int]
 
+    def objects(self) -> bytes | None:
+        """The git objects that travel in it, or None; raises CheckpointError if damaged."""
+        return read_member(self, PACK) if PACK in self.members else None
+
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Opens a checkpoint: reads its manifest and checks where its members lie, not their content.
@@ -120,13 +124,12 @@ def read_member(checkpoint: Checkpoint, name: str) -> bytes:
 
 def check_member(checkpoint: Checkpoint, name: str) -> None:
     """Checks what `read_member` does, piece by piece."""
-    for _ in _pieces(checkpoint, name):
-        pass
+    any(False for _ in _pieces(checkpoint, name))
 
 
 def refuse_large(member: Member, name: str, where: str) -> None:
     """Raises CheckpointError for a member that is larger than what is read into memory."""
-    # Weights are mapped; only those that a foreign tool deflated are read, and they hardly deflate.
+    # Weights are mapped; those that a foreign tool deflated are read, and they hardly deflate.
     limit = _LIMITS.get(name, max(1 << 30, 16 * member.packed) if name == WEIGHTS else 64 << 20)
     if member.size > limit:
         raise CheckpointError(

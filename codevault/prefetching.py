@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codevault.checkpoint import open_checkpoint
-from codevault.downloads import fetched
 from codevault.errors import CodevaultError, FetchError
 from codevault.grants import grant
+from codevault.ranged import remote_code
 from codevault.repositories import explicit
 from codevault.splint import compile_code
 from codevault.supply import CachePath, healed, opened, used, warm
 from codevault.trust import Trust, allow
+from codevault.uri import local_path
 from codevault_cache import Cache, Snapshot, Wanted
 
 if TYPE_CHECKING:
@@ -108,9 +109,9 @@ def _had(uri: str, trust: Trust, vault: Cache) -> tuple[str, bool]:
 
     named = _commit(uri)
     if named is None:
-        folder = os.path.join(vault.roots[0], "checkpoints")
-        checkpoint = open_checkpoint(fetched(uri, folder))
-        return used(checkpoint, allow(checkpoint.manifest, trust), vault, compiled)
+        path = local_path(uri)
+        code = remote_code(uri) if path is None else open_checkpoint(path)
+        return used(code, allow(code.manifest, trust), vault, compiled)
     wanted = Wanted(repo=explicit(named[0]), commit=named[1])
 
     def have() -> tuple[Snapshot, bool]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from codevault import packages
-from codevault.archive import CHUNK, directory, found, unpacked
-from codevault.checkpoint import MANIFEST, NEEDED, open_checkpoint, refuse_large, verified
-from codevault.forms import refuse_forms, refuse_strangers
-from codevault.manifest import Manifest, escaped, parse
-from codevault.uri import local_path, opened, shown
+from codevault.checkpoint import open_checkpoint
+from codevault.manifest import Manifest, escaped
+from codevault.ranged import remote_code
+from codevault.uri import local_path
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
 
 
 def read_manifest(uri: str | os.PathLike[str]) -> Manifest:
@@ -27,8 +24,7 @@ def read_manifest(uri: str | os.PathLike[str]) -> Manifest:
     path = local_path(uri)
     if path is not None:
         return open_checkpoint(path).manifest
-    with opened(uri) as file:
-        return _remote(file, shown(uri))
+    return remote_code(uri).manifest
 
 
 def card(manifest: Manifest) -> list[tuple[str, str]]:
@@ -71,23 +67,3 @@ def probe_line(manifest: Manifest) -> str:
     more = ", ..." if len(probe.untouched) > 3 else ""
     names = ", ".join(probe.untouched[:3]) + more
     return f"{line}; not covered: {len(probe.untouched)} parameters ({names})"
-
-
-def _remote(file: Any, where: str) -> Manifest:
-    def read_at(count: int, offset: int) -> bytes:
-        file.seek(offset)
-        data: bytes = file.read(count)
-        return data
-
-    refuse_strangers(where, stat.S_IFREG, read_at(4096, 0))
-    entries, start = directory(file, where)
-    refuse_forms(where, {entry.orig_filename for entry in entries}, NEEDED)
-    member = found(read_at, where, entries, start, MANIFEST)
-    refuse_large(member, MANIFEST, where)
-
-    def pieces() -> Iterator[bytes]:
-        for place in range(0, member.packed, CHUNK):
-            yield read_at(min(CHUNK, member.packed - place), member.offset + place)
-
-    data = verified(unpacked(pieces(), member, where), member, where, MANIFEST)
-    return parse(b"".join(map(bytes, data)), where)

@@ -6,20 +6,31 @@ import dataclasses
 import os
 import shlex
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from codevault.checkpoint import PACK, read_member
 from codevault.errors import CodeError, CodevaultError, FetchError, RefusedError
 from codevault.repositories import canonical, explicit
 from codevault_cache import Cache, Snapshot, Wanted
 from codevault_cache.errors import CacheError, CorruptEntry, Missing
 
 if TYPE_CHECKING:
-    from codevault.checkpoint import Checkpoint
     from codevault.manifest import Manifest
     from codevault.trust import Allowed
 
 T = TypeVar("T")
+
+
+class Coded(Protocol):
+    """A checkpoint, as far as its code goes: one that was opened, or one that lies elsewhere."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Its manifest."""
+
+    def objects(self) -> bytes | None:
+        """The git objects that travel in it, or None."""
+
+
 CachePath = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Cache | None
 """Where the cache is: folders, an opened cache, or None for `CODEVAULT_CACHE` and the default."""
 
@@ -95,7 +106,7 @@ def prove(manifest: Manifest, allowed: Allowed, cache: Cache) -> None:
 
 
 def used(
-    checkpoint: Checkpoint, allowed: Allowed, cache: Cache, use: Callable[[Snapshot, Cache], T]
+    code: Coded, allowed: Allowed, cache: Cache, use: Callable[[Snapshot, Cache], T]
 ) -> tuple[T, bool]:
     """Has a checkpoint's code in the cache, and does something with it.
 
@@ -107,7 +118,7 @@ def used(
         FetchError: No origin gave the code.
         CodeError: What it gave is refused, or is not what was recorded.
     """
-    return healed(lambda: had(checkpoint, allowed, cache), cache, use)
+    return healed(lambda: had(code, allowed, cache), cache, use)
 
 
 def healed(
@@ -130,7 +141,7 @@ def healed(
     return use(snapshot, cache), False
 
 
-def had(checkpoint: Checkpoint, allowed: Allowed, cache: Cache) -> tuple[Snapshot, bool]:
+def had(code: Coded, allowed: Allowed, cache: Cache) -> tuple[Snapshot, bool]:
     """Has a checkpoint's code in the cache.
 
     Returns:
@@ -141,17 +152,17 @@ def had(checkpoint: Checkpoint, allowed: Allowed, cache: Cache) -> tuple[Snapsho
         FetchError: No origin gave the code.
         CodeError: What it gave is refused, or is not what was recorded.
     """
-    manifest = checkpoint.manifest
+    manifest = code.manifest
     prove(manifest, allowed, cache)
     if allowed.scope != "checkpoint" and manifest.shared:
-        _check_shared(checkpoint, allowed, cache)
+        _check_shared(code, allowed, cache)
     known = held(snapshot_of(manifest), cache)
     if known is not None:
         return known, True
-    return warm([wanted_of(checkpoint, allowed)], cache)[0], False
+    return warm([wanted_of(code, allowed)], cache)[0], False
 
 
-def _check_shared(checkpoint: Checkpoint, allowed: Allowed, cache: Cache) -> None:
+def _check_shared(code: Coded, allowed: Allowed, cache: Cache) -> None:
     """Under a grant for code, only the committed pyproject.toml says what is shared.
 
     Shared names are within a checkpoint's reach: one that calls `subprocess` shared would run it.
@@ -159,19 +170,19 @@ def _check_shared(checkpoint: Checkpoint, allowed: Allowed, cache: Cache) -> Non
     Raises:
         RefusedError: The manifest shares what the commit does not.
     """
-    wanted = dataclasses.replace(wanted_of(checkpoint, allowed), shared=None)
+    wanted = dataclasses.replace(wanted_of(code, allowed), shared=None)
     stated = (cache.find(wanted) or warm([wanted], cache)[0]).shared
-    more = sorted(set(checkpoint.manifest.shared) - set(stated))
+    more = sorted(set(code.manifest.shared) - set(stated))
     if more:
         raise RefusedError(
             f"this checkpoint shares {', '.join(more)} with the application, the commit does not",
             f"[tool.codevault] of the commit shares {', '.join(stated) or 'nothing'}, and "
             f"{allowed.reason}: that covers the code, not the checkpoint's own word",
-            f"codevault trust add sha256:{checkpoint.manifest.checkpoint_digest}",
+            f"codevault trust add sha256:{code.manifest.checkpoint_digest}",
         )
 
 
-def wanted_of(checkpoint: Checkpoint, allowed: Allowed) -> Wanted:
+def wanted_of(code: Coded, allowed: Allowed) -> Wanted:
     """What a cache needs to know to get a checkpoint's code.
 
     Objects that travel in the file are left aside where the grant does not cover them.
@@ -179,9 +190,8 @@ def wanted_of(checkpoint: Checkpoint, allowed: Allowed) -> Wanted:
     Raises:
         CodevaultError: The travelling objects are damaged.
     """
-    manifest = checkpoint.manifest
-    covered = PACK in checkpoint.members and allowed.scope != "repository"
-    objects = read_member(checkpoint, PACK) if covered else None
+    manifest = code.manifest
+    objects = code.objects() if allowed.scope != "repository" else None
     overlay = None
     if manifest.overlay is not None:
         from codevault_cache import overlay_from

@@ -25,6 +25,7 @@ _PACKAGES: Final = {
     "az": "adlfs",
     "abfs": "adlfs",
     "sftp": "paramiko",
+    "hf": "huggingface_hub",
 }
 """The package that knows a scheme."""
 _CONSTANT: Final = re.compile(

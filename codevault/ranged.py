@@ -1,0 +1,84 @@
+"""Members of a checkpoint that lies elsewhere, read by ranges: its weights are not fetched."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from codevault.archive import CHUNK, directory, found, unpacked
+from codevault.checkpoint import MANIFEST, NEEDED, PACK, refuse_large, verified
+from codevault.forms import refuse_forms, refuse_strangers
+from codevault.manifest import Manifest, parse
+from codevault.uri import opened, shown
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteCode:
+    """What a remote checkpoint says of its code.
+
+    Attributes:
+        uri: Where it lies.
+        manifest: Its manifest.
+        travels: Whether git objects travel in it.
+    """
+
+    uri: str | os.PathLike[str]
+    manifest: Manifest
+    travels: bool
+
+    def objects(self) -> bytes | None:
+        """The git objects that travel in it, or None.
+
+        Raises:
+            CheckpointError: They are damaged.
+            FetchError: The store does not answer.
+        """
+        if not self.travels:
+            return None
+        with opened(self.uri) as file:
+            return _Ranges(file, shown(self.uri)).member(PACK)
+
+
+def remote_code(uri: str | os.PathLike[str]) -> RemoteCode:
+    """What a remote checkpoint says of its code; only the needed ranges are read.
+
+    Raises:
+        CheckpointError: The file is no checkpoint, or a damaged one.
+        FetchError: The store does not answer, or has no such object.
+    """
+    where = shown(uri)
+    with opened(uri) as file:
+        ranges = _Ranges(file, where)
+        return RemoteCode(uri, parse(ranges.member(MANIFEST), where), PACK in ranges.names)
+
+
+class _Ranges:
+    """An open remote checkpoint."""
+
+    def __init__(self, file: Any, where: str) -> None:
+        self._file, self._where = file, where
+        refuse_strangers(where, stat.S_IFREG, self._read(4096, 0))
+        self._entries, self._start = directory(file, where)
+        self.names = {entry.orig_filename for entry in self._entries}
+        refuse_forms(where, self.names, NEEDED)
+
+    def member(self, name: str) -> bytes:
+        member = found(self._read, self._where, self._entries, self._start, name)
+        refuse_large(member, name, self._where)
+
+        def pieces() -> Iterator[bytes]:
+            for place in range(0, member.packed, CHUNK):
+                yield self._read(min(CHUNK, member.packed - place), member.offset + place)
+
+        whole = unpacked(pieces(), member, self._where)
+        return b"".join(map(bytes, verified(whole, member, self._where, name)))
+
+    def _read(self, count: int, offset: int) -> bytes:
+        self._file.seek(offset)
+        data: bytes = self._file.read(count)
+        return data

@@ -1,0 +1,185 @@
+"""Checkpoints on real servers: plain HTTP, and S3."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+import codevault
+from codevault import writer
+from codevault.checkpoint import open_checkpoint
+from codevault.errors import FetchError
+from tests.codevault import servers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OBS = torch.ones(1, 4)
+pytestmark = pytest.mark.filterwarnings(  # of the client's libraries, when loops are closed
+    "ignore::ResourceWarning",
+    "ignore::DeprecationWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "www").mkdir()
+    return tmp_path / "www"
+
+
+@pytest.fixture(params=[True, False], ids=["ranges", "no-ranges"])
+def site(request: pytest.FixtureRequest, folder: Path) -> Iterator[servers.Web]:
+    pytest.importorskip("aiohttp")
+    with servers.web(folder, ranges=request.param) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Any]:
+    """A bucket of a real S3 server, as `s3fs` sees it."""
+    s3fs = pytest.importorskip("s3fs")
+    pytest.importorskip("moto")
+    with servers.s3() as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", url)
+        patch.setenv("AWS_ACCESS_KEY_ID", "someone")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "something")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        store = s3fs.S3FileSystem()
+        store.mkdir("runs")
+        yield store
+        s3fs.S3FileSystem.clear_instance_cache()
+
+
+def large(path: Path, size: int) -> None:
+    """A checkpoint whose weights are a hole of this many bytes: only its manifest can be read."""
+    source = open_checkpoint(path)
+    with open(path, "rb") as file:
+        data = file.read()
+    members: list[tuple[str, writer.Payload]] = [
+        (name, writer.Bytes(data[m.offset : m.offset + m.size]))
+        for name, m in source.members.items()
+        if name != "weights.safetensors"
+    ]
+    hole = Hole(size)
+    with open(path, "wb") as file:
+        entries, at = b"", 0
+        for name, payload in [*members, ("weights.safetensors", hole)]:
+            header = writer.local_header(name, payload, 0, at, 1)
+            entries += writer.central_header(name, payload, 0, at)
+            file.write(header)
+            if payload is hole:
+                file.seek(size, 1)
+            else:
+                file.write(b"".join(payload.chunks()))
+            at += len(header) + payload.size
+        file.write(entries + writer.directory_end(len(members) + 1, at, len(entries)))
+
+
+class Hole:
+    """So many zeros, which nobody writes."""
+
+    crc = 0
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def chunks(self) -> Iterator[bytes]:
+        yield b""
+
+
+def test_http_loads_once_and_again_when_it_changed(
+    site: servers.Web, folder: Path, walker: Any
+) -> None:
+    policy = walker.net.Walker()
+    codevault.save_policy(folder / "best.mpt", policy, probe=OBS)
+    uri = f"{site.url}/best.mpt?token=hidden"
+    loaded = codevault.load_policy(uri)
+    assert torch.equal(loaded(OBS), policy(OBS))
+    assert codevault.provenance(loaded).uri == f"{site.url}/best.mpt?…"
+    sent = site.sent
+    codevault.load_policy(uri)
+    assert site.sent == sent
+    other = walker.net.Walker()
+    codevault.save_policy(folder / "best.mpt", other, probe=OBS)
+    assert torch.equal(codevault.load_policy(uri)(OBS), other(OBS))
+    with pytest.raises(FetchError, match=r"none\.mpt could not be read"):
+        codevault.load_policy(f"{site.url}/none.mpt")
+
+
+def test_http_manifest_of_a_gigabyte_costs_kilobytes(folder: Path, walker: Any) -> None:
+    pytest.importorskip("aiohttp")
+    saved = codevault.save_policy(folder / "best.mpt", walker.net.Walker(), probe=OBS)
+    large(folder / "best.mpt", 1 << 30)
+    with servers.web(folder, ranges=True) as site:
+        assert codevault.read_manifest(f"{site.url}/best.mpt") == saved
+        assert site.sent < 300_000
+        report = codevault.prefetch([f"{site.url}/best.mpt"])
+        assert report.ok, report
+        assert site.sent < 600_000
+        assert (folder / "best.mpt").stat().st_size > 1 << 30
+
+
+def test_s3_loads_once_and_again_when_it_changed(bucket: Any, tmp_path: Path, walker: Any) -> None:
+    policy = walker.net.Walker()
+    saved = codevault.save_policy(tmp_path / "best.mpt", policy, probe=OBS)
+    bucket.put_file(str(tmp_path / "best.mpt"), "runs/best.mpt")
+    uri = "s3://runs/best.mpt"
+    assert codevault.read_manifest(uri) == saved
+    assert torch.equal(codevault.load_policy(uri)(OBS), policy(OBS))
+    (copy,) = Path(os.environ["CODEVAULT_CACHE"]).glob("checkpoints/*.mpt")
+    before = copy.stat().st_mtime_ns
+    codevault.load_policy(uri)
+    assert copy.stat().st_mtime_ns == before
+    other = walker.net.Walker()
+    codevault.save_policy(tmp_path / "best.mpt", other, probe=OBS)
+    bucket.put_file(str(tmp_path / "best.mpt"), "runs/best.mpt")
+    assert torch.equal(codevault.load_policy(uri)(OBS), other(OBS))
+
+
+def test_s3_manifest_reads_ranges(bucket: Any, tmp_path: Path, walker: Any) -> None:
+    saved = codevault.save_policy(tmp_path / "best.mpt", walker.net.Walker(), probe=OBS)
+    large(tmp_path / "best.mpt", 64 << 20)
+    bucket.put_file(str(tmp_path / "best.mpt"), "runs/large.mpt")
+    asked: list[int] = []
+    real = type(bucket)._cat_file
+
+    async def counted(self: Any, path: str, *args: Any, **more: Any) -> Any:
+        found = await real(self, path, *args, **more)
+        asked.append(len(found))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(bucket), "_cat_file", counted)
+        assert codevault.read_manifest("s3://runs/large.mpt") == saved
+    assert sum(asked) < 1 << 20
+
+
+def test_s3_errors_name_the_object(bucket: Any) -> None:
+    for uri in ("s3://runs/none.mpt", "s3://no-such-bucket/none.mpt"):
+        with pytest.raises(FetchError, match=r"none\.mpt could not be read"):
+            codevault.load_policy(uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "package"),
+    [
+        ("gs://bucket/a.mpt", "gcsfs"),
+        ("hf://owner/repo/a.mpt", "huggingface_hub"),
+        ("abfs://bucket/a.mpt", "adlfs"),
+    ],
+)
+def test_a_scheme_whose_package_is_missing_names_it(
+    uri: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setitem(sys.modules, f"{package}.hf_file_system", None)
+    with pytest.raises(FetchError) as caught:
+        codevault.read_manifest(uri)
+    assert caught.value.hint == f"python -m pip install {package}"
