@@ -35,7 +35,8 @@ class HttpClient(Urllib3HttpGitClient):
         raise_for_status: bool = True,
     ) -> Any:
         # A GET of anything else is the dumb protocol, or a pack that lies at another address.
-        if data is None and "/info/refs?service=" not in url:
+        asks = url.startswith(self._base_url) and "/info/refs?service=" in url
+        if data is None and not asks:
             raise GitProtocolError("the server does not speak git's smart protocol")
         response, read = super()._http_request(url, headers, data, raise_for_status=False)
         self.ear.opened.append(response)

@@ -259,10 +259,11 @@ def test_detours_that_a_server_proposes_are_not_taken(
     safe.trouble = ["200 page"]
     with pytest.raises(errors.CacheError):
         warm(cache, [Wanted(safe.url + "/r.git", head)])
-    # A pack that lies at another address.
-    with (
-        wire(address_of(plain.url + "/r.git")) as server,
-        pytest.raises(Exception, match="smart protocol"),
-    ):
-        server._client._http_request("https://elsewhere.example/evil.pack")
+    # Packs that lie at other addresses.
+    for place in ("https://elsewhere.example/x/info/refs?service=y", plain.url + "/evil.pack"):
+        with (
+            wire(address_of(plain.url + "/r.git")) as server,
+            pytest.raises(Exception, match="smart protocol"),
+        ):
+            server._client._http_request(place)
     assert warm(cache, [Wanted(safe.url + "/r.git", head)])
