@@ -114,7 +114,8 @@ def _foreign(splint: Any, own: set[str]) -> list[str]:
     lines = []
     for name, module in splint.modules.items():
         for attribute, thing in list(vars(module).items()):
-            made_in = getattr(thing, "__module__", None)
+            # Nothing else is asked: a lazy module would import at the question.
+            made_in = thing.__module__ if isinstance(thing, type | types.FunctionType) else None
             if (
                 isinstance(made_in, str)
                 and made_in.partition(".")[0] in own
