@@ -61,17 +61,18 @@ def _unpickled(old: Any, splint: Any, task: dict[str, Any]) -> tuple[Any, str]:
 
     from codevault import forms
     from codevault.convert import unpickling
+    from codevault.convert.names import lost, permitted, refused
     from codevault.errors import ConvertError
 
     names = task["names"]
-    lost = unpickling.lost(names, splint)
-    if lost:
+    gone = lost(names, splint)
+    if gone:
         raise ConvertError(
             f"{task['path']} holds objects of classes that {splint.name} does not have",
-            ", ".join(lost[:10]),
+            ", ".join(gone[:10]),
             "name the commit that it was saved with: --commit SHA",
         )
-    known = unpickling.permitted(names, splint)
+    known = permitted(names, splint)
     zipped = old.form == forms.SB3
     read = unpickling.reader(splint, known, None)
     try:
@@ -79,8 +80,9 @@ def _unpickled(old: Any, splint: Any, task: dict[str, Any]) -> tuple[Any, str]:
         return ((thing, unpickling.spaces(old, read)) if zipped else thing), "restricted"
     except pickle.UnpicklingError as error:
         if not task["allow_pickle"]:
-            unknown = unpickling.refused(names, known)
-            what = f"it looks up {', '.join(unknown[:10])}" if unknown else str(error)[:300]
+            unknown = refused(names, known)
+            said = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+            what = f"it looks up {', '.join(unknown[:10])}" if unknown else said[:300]
             raise ConvertError(
                 f"{task['path']} cannot be read without running what it says",
                 what,

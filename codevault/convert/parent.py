@@ -32,7 +32,7 @@ from codevault.convert.child import main
 main(sys.argv[1])
 """
 _SECONDS: Final = 600
-_KEPT: Final = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
+_KEPT: Final = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
