@@ -40,6 +40,7 @@ host nothing of it was imported; and in one whose host has imported the newer re
 each, real calls ([tests/road/compat/packages](../tests/road/compat/packages)) must give, value by
 value, what they give after a plain import in a fresh process; no module may appear under the
 package's own name, and the host's own copy must stay as it was and go on giving the same values.
+Two versions that are refused in one process, as the last section says, are mounted each alone.
 
 Then the newer release's own tests, as its sdist or wheel ships them, run twice under the same
 pytest: plainly, and with tests and `conftest.py` as old code too. Every test that ends otherwise
