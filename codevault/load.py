@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from codevault import architecture as arch
-from codevault import audit, loadlog, packages, userdir
+from codevault import audit, loadlog, outlook, userdir
 from codevault.build import CodeVersion, CurrentCode, build, check_kept, environment, explained
 from codevault.checkpoint import PROBE, Checkpoint, open_checkpoint, read_member
 from codevault.downloads import fetched
@@ -83,10 +84,10 @@ def load_policy(
             raise
         return _old_form(path, error.form, code, env, device, where)
     allowed = _allowed(checkpoint.manifest, code, trust)
-    findings = _packages(checkpoint.manifest)
     chosen = _code(checkpoint, code, allowed, vault)
     description = arch.read(checkpoint)
     splint = chosen if isinstance(chosen, Splint) else None
+    findings = _findings(checkpoint.manifest, splint, vault, where)
     with kept_rng(), explained(checkpoint.manifest), _audited(splint) as watch:
         version = _version(contract, checkpoint.manifest, chosen)
         given = _environment(env, contract, version, checkpoint.manifest, chosen)
@@ -163,12 +164,16 @@ def _allowed(manifest: Manifest, code: str | Splint, grants: Trust) -> Allowed |
     return allow(manifest, grants)
 
 
-def _packages(manifest: Manifest) -> tuple[str, ...]:
-    """Warns of recorded packages that are missing here, before any old code runs."""
-    findings = packages.findings(manifest.packages)
-    if findings:
-        warnings.warn("; ".join(findings), PackagesWarning, 3)
-    return findings
+def _findings(
+    manifest: Manifest, splint: Splint | None, vault: Cache, where: str
+) -> tuple[str, ...]:
+    """Warns of packages and shared names that old code will miss, before any of it runs."""
+    found = outlook.findings(manifest, splint, vault)
+    if found:
+        text = f"{where} was saved with other packages than there are here:"
+        hint = f"do:  codevault show {shlex.quote(where)}"
+        warnings.warn("\n  ".join((text, *found, hint)), PackagesWarning, 3)
+    return found
 
 
 def _code(

@@ -28,7 +28,7 @@ class Provenance:
         splint: The code the policy runs; None if it was built with the current code.
         allowed: Why its code was allowed to run.
         probe: The replay of the probe; None if there was none to replay or it was not asked for.
-        packages: Findings on third-party versions, one line each.
+        packages: What was found against its packages and the shared names it uses, a text each.
         audit: What its code had changed in this process by then; None if it has no splint.
         contract: The contract that it was loaded with, or None.
         version: The version of its interface, by that contract.

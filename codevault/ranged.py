@@ -14,7 +14,7 @@ from codevault.uri import opened, shown
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,19 @@ class RemoteCode:
     Attributes:
         uri: Where it lies.
         manifest: Its manifest.
-        travels: Whether git objects travel in it.
+        size: Bytes of the file.
+        members: Bytes of each member.
     """
 
     uri: str | os.PathLike[str]
     manifest: Manifest
-    travels: bool
+    size: int
+    members: Mapping[str, int]
+
+    @property
+    def travels(self) -> bool:
+        """Whether git objects travel in it."""
+        return PACK in self.members
 
     def objects(self) -> bytes | None:
         """The git objects that travel in it, or None.
@@ -54,7 +61,8 @@ def remote_code(uri: str | os.PathLike[str]) -> RemoteCode:
     where = shown(uri)
     with opened(uri) as file:
         ranges = _Ranges(file, where)
-        return RemoteCode(uri, parse(ranges.member(MANIFEST), where), PACK in ranges.names)
+        manifest = parse(ranges.member(MANIFEST), where)
+        return RemoteCode(uri, manifest, file.seek(0, 2), ranges.sizes)
 
 
 class _Ranges:
@@ -64,8 +72,8 @@ class _Ranges:
         self._file, self._where = file, where
         refuse_strangers(where, stat.S_IFREG, self._read(4096, 0))
         self._entries, self._start = directory(file, where)
-        self.names = {entry.orig_filename for entry in self._entries}
-        refuse_forms(where, self.names, NEEDED)
+        self.sizes = {entry.orig_filename: entry.file_size for entry in self._entries}
+        refuse_forms(where, set(self.sizes), NEEDED)
 
     def member(self, name: str) -> bytes:
         member = found(self._read, self._where, self._entries, self._start, name)

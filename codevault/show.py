@@ -1,17 +1,34 @@
-"""What a checkpoint says of itself: the public `read_manifest`, and the card that `show` prints."""
+"""What can be seen of a checkpoint without loading it; holds the public `read_manifest`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codevault import packages
 from codevault.checkpoint import open_checkpoint
-from codevault.manifest import Manifest, escaped
 from codevault.ranged import remote_code
 from codevault.uri import local_path
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
+
+    from codevault.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What can be seen of a checkpoint without its weights.
+
+    Attributes:
+        manifest: What it says of itself.
+        size: Bytes of the file.
+        members: Bytes of each member.
+    """
+
+    manifest: Manifest
+    size: int
+    members: Mapping[str, int]
 
 
 def read_manifest(uri: str | os.PathLike[str]) -> Manifest:
@@ -21,49 +38,15 @@ def read_manifest(uri: str | os.PathLike[str]) -> Manifest:
         CheckpointError: The file is no checkpoint, or a damaged one.
         FetchError: The store does not answer, or has no such object.
     """
+    return look(uri).manifest
+
+
+def look(uri: str | os.PathLike[str]) -> Look:
+    """The manifest of a checkpoint, and the sizes of its parts; raises as `read_manifest`."""
     path = local_path(uri)
-    if path is not None:
-        return open_checkpoint(path).manifest
-    return remote_code(uri).manifest
-
-
-def card(manifest: Manifest) -> list[tuple[str, str]]:
-    """The manifest as labelled lines for people; what no terminal should print is escaped."""
-    return [(escaped(label), escaped(text)) for label, text in _lines(manifest)]
-
-
-def _lines(manifest: Manifest) -> list[tuple[str, str]]:
-    changes = f" + {len(manifest.overlay.files)} changed files" if manifest.overlay else ""
-    code = manifest.commit or "no commit"
-    return [
-        ("code", f"{manifest.repo or 'travels in the file'} @ {code}{changes}"),
-        ("roots", ", ".join(manifest.roots)),
-        ("shared", ", ".join(manifest.shared) or "none"),
-        ("left out", ", ".join(manifest.left_out) or "nothing"),
-        ("modules", f"{len(manifest.modules)} own"),
-        ("env", "recorded" if manifest.env is not None else "none"),
-        ("probe", probe_line(manifest)),
-        ("python", manifest.python),
-        *(
-            (f"  {name}", version if here == version else f"{version} (here {here or 'missing'})")
-            for name, (version, here) in packages.compared(manifest.packages).items()
-        ),
-        ("saved", f"{manifest.created} by codevault {manifest.codevault}"),
-        ("policy", f"sha256:{manifest.policy_digest}"),
-        ("checkpoint", f"sha256:{manifest.checkpoint_digest}"),
-        *((f"  {key}", repr(value)) for key, value in sorted(manifest.metadata.items())),
-    ]
-
-
-def probe_line(manifest: Manifest) -> str:
-    """What the probe covers, and which parameters it cannot: in one line."""
-    probe = manifest.probe
-    if probe is None:
-        return "none: nothing shows that a load behaves"
-    steps = f"{probe.steps} steps, " if probe.steps > 1 else ""
-    line = f"{steps}{probe.inputs} inputs, {probe.outputs} outputs"
-    if not probe.untouched:
-        return line
-    more = ", ..." if len(probe.untouched) > 3 else ""
-    names = ", ".join(probe.untouched[:3]) + more
-    return f"{line}; not covered: {len(probe.untouched)} parameters ({names})"
+    if path is None:
+        remote = remote_code(uri)
+        return Look(remote.manifest, remote.size, remote.members)
+    checkpoint = open_checkpoint(path)
+    sizes = {name: member.size for name, member in checkpoint.members.items()}
+    return Look(checkpoint.manifest, checkpoint.identity[2], sizes)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -58,12 +59,17 @@ def demo(as_json: bool) -> None:
 @_json_option
 def show(uri: str, as_json: bool) -> None:
     """Print what a checkpoint says of its code, packages and probe; nothing of it runs."""
-    from codevault.show import card, read_manifest
+    from codevault.cli.card import card
+    from codevault.packages import judge
+    from codevault.show import look
     from codevault.uri import shown
 
-    manifest = read_manifest(uri)
-    lines = [f"{label:<11} {value}" for label, value in card(manifest)]
-    _echo(as_json, manifest.model_dump(mode="json"), [shown(uri), *lines])
+    seen = look(uri)
+    verdicts = judge(seen.manifest.python, seen.manifest.packages, None)
+    data = seen.manifest.model_dump(mode="json")
+    data |= {"bytes": seen.size, "members": dict(seen.members)}
+    data |= {"verdicts": [asdict(verdict) for verdict in verdicts]}
+    _echo(as_json, data, [shown(uri), *card(seen, verdicts)])
 
 
 @main.command()

@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner
 
 import codevault
+from codevault import packages
 from codevault.cli import main
 
 
@@ -33,14 +34,57 @@ def test_show(best: str, walker: Any) -> None:
         assert part in text
     data = json.loads(run("show", best, "--json").output)
     assert data["commit"] == walker.head
-    assert data == codevault.read_manifest(best).model_dump(mode="json")
+    assert data["bytes"] == os.path.getsize(best)
+    assert data["members"]["weights.safetensors"] > 100
+    assert {row["word"] for row in data["verdicts"]} == {"same"}
+    manifest = codevault.read_manifest(best).model_dump(mode="json")
+    assert {key: data[key] for key in manifest} == manifest
+
+
+def test_show_is_one_screen(walker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        walker.write({f"src/walker/part_{number}.py": "x = 1\n"})
+    old = {"numpy": "1.26.4", "torch": "2.4.0", "gone": "1.0"} | {f"p{n}": "1" for n in range(9)}
+    monkeypatch.setattr(packages, "used_by", lambda _: old)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    metadata = {f"key{n}": "x" * 300 for n in range(30)}
+    path = str(tmp_path / "best.mpt")
+    spare = torch.nn.ModuleList([walker.net.Walker(), torch.nn.Linear(2, 2)])
+    policy = walker.net.Walker()
+    policy.spare = spare
+    codevault.save_policy(
+        path,
+        policy,
+        architecture={"class_path": "walker.net:Walker"},
+        probe=[torch.ones(1, 4)] * 2,
+        metadata=metadata,
+    )
+    text = run("show", path).output
+    lines = text.splitlines()
+    assert len(lines) <= 32
+    assert max(map(len, lines)) <= 140
+    for part in (
+        f"@ {walker.head}",
+        "9 uncommitted or unpushed: src/walker/part_0.py",
+        "2 steps, 2 inputs, 2 outputs; not covered: 6 parameters (spare.0.body.weight",
+        "same: python",
+        "  gone      missing: 1.0, not installed here",
+        "  numpy     suspect: 1.26.4, here ",
+        "more suspect or missing",
+        "26 more entries of metadata",
+        "kB of it weights",
+    ):
+        assert part in text
+    verdicts = json.loads(run("show", path, "--json").output)["verdicts"]
+    assert {row["package"]: row["word"] for row in verdicts}["numpy"] == "suspect"
 
 
 def test_verify(best: str) -> None:
     result = run("verify", best)
     assert result.exit_code == 0
     assert "equal, 1 outputs" in result.output
-    assert json.loads(run("verify", best, "--json").output)["ok"] is True
+    data = json.loads(run("verify", best, "--json").output)
+    assert (data["ok"], data["uncovered"]) == (True, [])
 
 
 def test_verify_without_probe_is_a_finding(walker: Any, tmp_path: Path) -> None:

@@ -25,10 +25,12 @@ from codevault import architecture as arch
 from codevault import probe as probes
 from codevault import probefile
 from codevault.checkpoint import check_member, open_checkpoint, read_member, write_checkpoint
+from codevault.cli.card import card
 from codevault.errors import CodeError, CodevaultError, RefusedError
 from codevault.manifest import Manifest
 from codevault.manifestparts import OverlayFile, OverlayPart, ProbePart
-from codevault.show import card, read_manifest
+from codevault.packages import judge
+from codevault.show import Look, read_manifest
 from codevault.verify import verify
 from codevault.weights import map_weights, prepare, verify_digest
 
@@ -147,7 +149,7 @@ def steps(path: Path) -> Iterator[Callable[[], object]]:
         return
     checkpoint = found[0]
     manifest = checkpoint.manifest
-    yield lambda: checked_lines(card(manifest))
+    yield lambda: checked_lines(shown(manifest))
     yield lambda: (manifest.to_json(), manifest.policy_digest)
     yield lambda: arch.decode(manifest.env, resolve, "env")
     yield lambda: arch.decode(arch.read(checkpoint), resolve, "architecture")
@@ -158,8 +160,13 @@ def steps(path: Path) -> Iterator[Callable[[], object]]:
         yield lambda name=name: check_member(checkpoint, name)  # type: ignore[misc]
 
 
-def checked_lines(lines: list[tuple[str, str]]) -> None:
-    assert all(label.isprintable() and text.isprintable() for label, text in lines)
+def checked_lines(lines: list[str]) -> None:
+    assert all(line.isprintable() for line in lines)
+
+
+def shown(manifest: Manifest) -> list[str]:
+    """The card that `codevault show` prints."""
+    return card(Look(manifest, 1, {}), judge(manifest.python, manifest.packages, None))
 
 
 def survived(data: bytes) -> int:
@@ -470,17 +477,17 @@ def test_no_text_of_a_checkpoint_makes_a_line_of_its_own() -> None:
     assert manifest is not None
     texts = dict.fromkeys(("repo", "python", "created", "codevault"), odd)
     lists = dict.fromkeys(("roots", "shared", "left_out"), (odd,))
-    shown = card(
+    lines = shown(
         manifest.model_copy(
             update=texts | lists | {"metadata": {odd: odd}, "packages": {"torch": odd}}
         )
     )
-    checked_lines(shown)
-    text = "\n".join(f"{label} {value}" for label, value in shown)
-    assert len(text.splitlines()) == len(shown)
+    checked_lines(lines)
+    text = "\n".join(lines)
+    assert len(text.splitlines()) == len(lines)
     assert r"x\nallowed     by root\r\x1b[1A\u2028\u202e" in text
-    plain = dict(card(manifest.model_copy(update={"metadata": {"note": "naïve 全"}})))
-    assert plain["  note"] == "'naïve 全'"
+    plain = shown(manifest.model_copy(update={"metadata": {"note": "naïve 全"}}))
+    assert f"{'  note':<11} 'naïve 全'" in plain
 
 
 def test_verify_reads_nothing_of_what_may_not_run(
