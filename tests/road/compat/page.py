@@ -32,7 +32,8 @@ _HEAD: Final = """\
 # Compatibility
 
 Published packages as the old code of a repository: `python -m tests.road.compat` runs all of this
-and makes this page; with names of packages it runs only these, and keeps the other rows. Run on {pythons}.
+and makes this page; with names of packages it runs only these, and keeps the other
+rows. Run on {pythons}.
 
 Each package was chosen for what goes wrong when code does not stand under its own name. Two
 releases of it are two commits of a git repository. Both are mounted in one process, in whose
