@@ -168,6 +168,13 @@ def _saved(
             metadata=metadata,
         ), ()
     except CaptureError as error:
+        if isinstance(error.__cause__, NotImplementedError | TypeError):
+            raise ConvertError(
+                f"{request.class_path or 'the policy'} cannot be called with {request.probe}",
+                f"{error.why}; where a policy plays by another method than forward, a class whose "
+                "forward calls it can be laid over the code",
+                request.line("--overlay", "FOLDER", "--class", "pkg.mod:Class"),
+            ) from error
         if env is None or not error.what.startswith("env"):
             raise
         note = f"the environment is not in the checkpoint ({error.what}): load it with env=..."

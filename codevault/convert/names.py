@@ -41,6 +41,7 @@ _PLAIN: Final = (
 _KINDS: Final = (torch.nn.Module, torch.optim.Optimizer)
 RENAMED: Final = {"_LinearWithBias": "NonDynamicallyQuantizableLinear"}
 """Modules that torch renamed, in the same file."""
+_LIBRARIES: Final = ("stable_baselines3.", "sb3_contrib.")
 _SPACES: Final = ("gymnasium.spaces.", "gym.spaces.")
 
 
@@ -89,14 +90,19 @@ def _known(name: str, splint: Splint) -> Any:
     if name == "torch.storage._load_from_bytes":
         return _storage
     if name.startswith("torch."):
-        thing = _library(name)
-        return thing if isinstance(thing, type) and issubclass(thing, _KINDS) else None
+        return _module_class(name)
     try:
         thing = splint.load_symbol(name)
     except (CodeError, ModuleNotFoundError):
-        return None
+        return _module_class(name) if name.startswith(_LIBRARIES) else None
     own = isinstance(thing, type) and splint.defines(thing.__module__)
     return thing if own else None
+
+
+def _module_class(name: str) -> Any:
+    """A library's class of modules or optimizers; None for whatever else has that name."""
+    thing = _library(name)
+    return thing if isinstance(thing, type) and issubclass(thing, _KINDS) else None
 
 
 def _storage(data: bytes) -> Any:

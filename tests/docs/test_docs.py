@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ def world(
     (repo / "walker/net.py").write_text(
         "import torch\nclass Walker(torch.nn.Linear):\n"
         "    def __init__(self): super().__init__(4, 2)\n"
+        "    def act_inference(self, obs): return torch.nn.Linear.forward(self, obs)\n"
     )
     git = ["git", "-C", str(repo), "-c", "user.name=A", "-c", "user.email=a@example.org"]
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
@@ -74,12 +76,36 @@ def test_readme_snippet_loads_the_old_class(world: dict[str, Any]) -> None:
     assert type(world["old"]).__module__.startswith("_splint_")
 
 
+def write_old_files(world: dict[str, Any]) -> None:
+    """The files that docs/convert.md speaks of."""
+    import gymnasium
+    from safetensors.torch import save_file
+    from stable_baselines3 import PPO
+
+    from tests.codevault import old_files
+
+    policy, state = world["policy"], world["policy"].state_dict()
+    torch.save(state, "weights.pt")
+    torch.save(policy, "policy.pt")
+    torch.save({"state_dict": state, "act": torch.tanh}, "closure.pt")
+    torch.save({"model_state_dict": state, "optimizer_state_dict": {}, "iter": 300}, "model_300.pt")
+    old_files.metta(Path("run.mpt"), "walker.net.Walker()", state)
+    save_file({"obs": world["obs"]}, "obs.safetensors")
+    options: dict[str, Any] = {"n_steps": 8, "batch_size": 8, "policy_kwargs": {"net_arch": [8]}}
+    PPO("MlpPolicy", gymnasium.make("CartPole-v1"), device="cpu", **options).save("ppo.zip")
+    (player,) = blocks(TOP / "docs/convert.md", "python")
+    Path("play").mkdir()
+    Path("play/player.py").write_text(player)
+
+
 def test_commands_run(world: dict[str, Any]) -> None:
     codevault.save_policy("best.mpt", world["policy"], probe=world["obs"])
+    write_old_files(world)
     for page in PAGES:
         for line in lines(page):
             if line.startswith("codevault "):
-                command = line.partition("#")[0].split()[1:]
+                words = shlex.split(line, comments=True)[1:]
+                command = [world["commit"] if word == "SHA" else word for word in words]
                 result = CliRunner().invoke(main, command, catch_exceptions=False)
                 assert result.exit_code == 0, (line, result.output)
 
