@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from codevault_cache.errors import RootsMissing, UnsafeName
-from codevault_cache.treepaths import check_path
+from codevault_cache.treepaths import check_path, unnameable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -110,7 +110,7 @@ class Selection:
 
     def takes(self, path: str) -> bool:
         """Tell whether a file belongs to the snapshot, its size apart."""
-        if path.endswith(".pyc") or "__pycache__" in path.split("/"):
+        if path.endswith(".pyc") or "__pycache__" in path.split("/") or unnameable(path):
             return False
         return self.rooted(path) or self.named(path)
 

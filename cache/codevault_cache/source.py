@@ -15,7 +15,7 @@ from codevault_cache.selection import (
     selection_of,
     stated_in,
 )
-from codevault_cache.treepaths import check_paths, shown
+from codevault_cache.treepaths import check_paths, shown, spelled_out, unnameable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -153,6 +153,7 @@ def compose(
     selection = choice.selection
     items = laid_over(source, selection, overlay)
     check_paths(items)
+    strange = [spelled_out(p) for p, _ in source.walk(selection.descends) if unnameable(p)]
     for path, item in items.items():
         if item.mode == GITLINK:
             _refuse_submodule(path, choice.roots)
@@ -188,7 +189,7 @@ def compose(
         limits.refuse_above(limits.TOTAL_BYTES, total, "bytes")
         # A link has no mode of its own: its copy is a plain file.
         files[path] = (item.mode if item.mode != LINK else FILE, taken)
-    return files, tuple(left_out)
+    return files, (*left_out, *strange)
 
 
 def _tops(source: Source) -> Iterator[str]:

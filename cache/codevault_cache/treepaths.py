@@ -35,6 +35,19 @@ def shown(path: str) -> str:
     return ascii(path) if len(path) <= 200 else ascii(path[:200]) + "…"
 
 
+def unnameable(path: str) -> bool:
+    """Tell whether a file's name is no text, so that no import and no record can name it.
+
+    Modules are not among them: one that were left out would be missed.
+    """
+    return _SURROGATE.search(path) is not None and not path.endswith(".py")
+
+
+def spelled_out(path: str) -> str:
+    """A name that is no text, with escapes in place of its strange bytes."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def is_git_folder(component: str) -> bool:
     """Tell whether a name is `.git` to any file system: HFS+ and NTFS accept many spellings."""
     name = _IGNORED.sub("", component).split(":", 1)[0].rstrip(" .").casefold()

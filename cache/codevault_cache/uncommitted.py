@@ -13,7 +13,7 @@ from codevault_cache.gitobjects import object_id
 from codevault_cache.ignores import ignored_in
 from codevault_cache.lineends import normaliser
 from codevault_cache.source import FILE, GITLINK, LINK, PROGRAM, Absent, Item
-from codevault_cache.treepaths import shown
+from codevault_cache.treepaths import shown, spelled_out, unnameable
 
 if TYPE_CHECKING:
     from dulwich.repo import Repo
@@ -117,7 +117,7 @@ def uncommitted(
         selection: Which files are wanted.
 
     Returns:
-        An overlay's files, and the paths that are too large for one.
+        An overlay's files, and the paths that cannot be in one: too large, or no text.
 
     Raises:
         SecretRefused: An untracked file among them looks like a secret.
@@ -142,7 +142,7 @@ def uncommitted(
     literal = {glob for glob in selection.include if not any(c in glob for c in "*?[")}
 
     changed: dict[str, tuple[int, bytes] | None] = {}
-    too_large: list[str] = []
+    left_out: list[str] = []
     secrets: list[str] = []
     seen: set[str] = set()
 
@@ -158,7 +158,7 @@ def uncommitted(
         if same_mode and before is not None and oid is not None and oid == before.oid:
             return
         if mode != LINK and status.st_size > limits.FILE_BYTES and not selection.named(path):
-            too_large.append(path)
+            left_out.append(path)
             if before is not None and _is_small(before):
                 changed[path] = None
             return
@@ -193,6 +193,8 @@ def uncommitted(
                 below = hidden or ignored(path, True)
                 if path in folders or asked or not below:
                     visit(path, below)
+            elif unnameable(path) and path not in tracked and not (hidden or ignored(path, False)):
+                left_out.append(spelled_out(path))
             elif selection.takes(path) and (
                 path in tracked or path in literal or not (hidden or ignored(path, False))
             ):
@@ -208,7 +210,7 @@ def uncommitted(
             "Uncommitted files travel in the checkpoint, which others read.",
             f"echo {shown(min(secrets))[1:-1]} >> .gitignore",
         )
-    return changed, too_large
+    return changed, left_out
 
 
 def _mode(status: os.stat_result, before: Item | None, has_modes: bool) -> int:
