@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         PackagesWarning,
         ProbeWarning,
     )
+    from codevault.evolve.match import Match, match_state_dicts
     from codevault.load import load_code, load_policy
     from codevault.manifest import Manifest
     from codevault.prefetching import PrefetchReport, prefetch
@@ -40,6 +41,7 @@ _HOME = {
     "CodevaultWarning": "errors",
     "DynamicAgentLoader": "agents",
     "Manifest": "manifest",
+    "Match": "evolve.match",
     "PackagesWarning": "errors",
     "PrefetchReport": "prefetching",
     "ProbeWarning": "errors",
@@ -47,6 +49,7 @@ _HOME = {
     "Splint": "splint",
     "load_code": "load",
     "load_policy": "load",
+    "match_state_dicts": "evolve.match",
     "prefetch": "prefetching",
     "provenance": "provenances",
     "read_manifest": "show",
@@ -63,6 +66,7 @@ __all__ = [
     "CodevaultWarning",
     "DynamicAgentLoader",
     "Manifest",
+    "Match",
     "PackagesWarning",
     "PrefetchReport",
     "ProbeWarning",
@@ -70,6 +74,7 @@ __all__ = [
     "Splint",
     "load_code",
     "load_policy",
+    "match_state_dicts",
     "prefetch",
     "provenance",
     "read_manifest",

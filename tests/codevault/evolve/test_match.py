@@ -1,0 +1,169 @@
+"""Matching: what is certain, what is asked, and that each old key is accounted for once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import codevault
+from codevault.evolve.rows import rows
+
+if TYPE_CHECKING:
+    import random
+
+CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
+
+segment = st.sampled_from(["actor", "critic", "net", "0", "1", "2", "q1", "q2", "fc", "weight"])
+key = st.lists(segment, min_size=1, max_size=4).map(".".join)
+entry = st.tuples(
+    key,
+    st.sampled_from([(), (1,), (4,), (8,), (4, 8), (8, 8)]),
+    st.sampled_from(["float32", "int64"]),
+    st.sampled_from(["Linear", "LayerNorm"]),
+)
+state_dict = st.lists(entry, max_size=14, unique_by=lambda row: row[0])
+
+
+def linear(name: str, out: int, into: int) -> list[tuple[str, tuple[int, ...], str, str]]:
+    return [
+        (f"{name}.weight", (out, into), "float32", "Linear"),
+        (f"{name}.bias", (out,), "float32", "Linear"),
+    ]
+
+
+def mlp(name: str) -> list[tuple[str, tuple[int, ...], str, str]]:
+    return linear(f"{name}.0", 8, 4) + linear(f"{name}.2", 8, 8)
+
+
+@given(state_dict, state_dict)
+def test_every_key_is_accounted_for_once(old: list[Any], new: list[Any]) -> None:
+    match = codevault.match_state_dicts(old, new)
+    stands = [*match.automatic, *match.asked, *match.dropped]
+    assert sorted(stands) == sorted(row[0] for row in old)
+    targets = list(match.automatic.values())
+    assert len(targets) == len(set(targets))
+    candidates = {c.key for found in match.asked.values() for c in found}
+    assert not candidates & set(targets)
+    assert set(targets) | candidates | set(match.added) <= {row[0] for row in new}
+    assert not set(match.added) & (candidates | set(targets))
+    assert all(match.asked.values())
+
+
+@given(state_dict, state_dict)
+def test_what_is_automatic_fits(old: list[Any], new: list[Any]) -> None:
+    shapes = {row[0]: row[1:3] for row in new}
+    kinds = {row[0]: row[1:3] for row in old}
+    for source, target in codevault.match_state_dicts(old, new).automatic.items():
+        assert kinds[source] == shapes[target]
+
+
+@given(state_dict, st.randoms(use_true_random=False))
+def test_kept_names_stay_in_any_order(old: list[Any], chance: random.Random) -> None:
+    new = list(old)
+    chance.shuffle(new)
+    match = codevault.match_state_dicts(old, new)
+    assert match.automatic == {row[0]: row[0] for row in old}
+    assert match.added == ()
+
+
+@given(st.permutations(["alpha", "beta", "gamma"]))
+def test_equal_twins_with_new_names_are_asked(order: list[str]) -> None:
+    old = mlp("left") + mlp("middle") + mlp("right")
+    new = [row for name in order for row in mlp(name)]
+    match = codevault.match_state_dicts(old, new)
+    assert match.automatic == {}
+    assert all(len(candidates) >= 3 for candidates in match.asked.values())
+
+
+def test_twins_that_changed_places_are_not_swapped() -> None:
+    """Names say one thing and the order another."""
+    old = mlp("actor") + mlp("critic")
+    new = mlp("critic.mlp") + mlp("actor.mlp")
+    match = codevault.match_state_dicts(old, new)
+    assert match.automatic == {}
+    for source, candidates in match.asked.items():
+        best = source.replace("actor", "actor.mlp").replace("critic", "critic.mlp")
+        assert best in [c.key for c in candidates[:2]]
+
+
+def test_renumbered_twins_go_by_rank_where_the_order_agrees() -> None:
+    old, new = mlp("critic.q1_net") + mlp("critic.q2_net"), mlp("critic.qf0") + mlp("critic.qf1")
+    match = codevault.match_state_dicts(old, new)
+    assert match.automatic == {
+        source: source.replace("q1_net", "qf0").replace("q2_net", "qf1")
+        for source in (row[0] for row in old)
+    }
+    swapped = mlp("critic.qf1") + mlp("critic.qf0")
+    assert codevault.match_state_dicts(old, swapped).automatic == {}
+
+
+def test_kept_names_are_asked_where_a_sibling_was_inserted() -> None:
+    old = linear("net.0", 8, 8) + linear("net.1", 8, 8)
+    new = old + linear("net.2", 8, 8)
+    match = codevault.match_state_dicts(old, new)
+    assert match.automatic == {}
+    assert match.asked["net.0.weight"][0].key == "net.0.weight"
+
+
+def test_a_weight_never_becomes_a_bias() -> None:
+    old = [("norm.weight", (8,), "float32", "LayerNorm")]
+    new = [("norm.bias", (8,), "float32", "LayerNorm")]
+    match = codevault.match_state_dicts(old, new)
+    assert match.automatic == {}
+    assert [c.key for c in match.asked["norm.weight"]] == ["norm.bias"]
+
+
+def test_another_shape_or_dtype_is_asked_and_said() -> None:
+    old = [("head.weight", (9, 8), "float32", "Linear"), ("n", (3,), "int32", "")]
+    new = [("head.weight", (14, 8), "float32", "Linear"), ("n", (3,), "int64", "")]
+    match = codevault.match_state_dicts(old, new)
+    assert match.automatic == {}
+    assert match.asked["head.weight"][0].evidence == ("owner", "other shape")
+    assert match.asked["n"][0].evidence == ("owner", "other dtype")
+
+
+def test_tied_copies_are_not_added() -> None:
+    old = mlp("actor")
+    new = mlp("actor") + mlp("both.actor")
+    tied = [(row[0], f"both.{row[0]}") for row in old]
+    match = codevault.match_state_dicts(old, new, tied=tied)
+    assert match.automatic == {row[0]: row[0] for row in old}
+    assert match.added == ()
+    assert len(codevault.match_state_dicts(old, new).added) == len(old)
+
+
+def test_a_key_given_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'a\.weight' stands twice"):
+        codevault.match_state_dicts([], [("a.weight", (1,), "float32", "")] * 2)
+
+
+def test_dtypes_are_read_with_and_without_torch() -> None:
+    assert rows([("a", [1, 2], "torch.float32", "Linear")])[0].dtype == "float32"
+
+
+def test_no_torch_is_imported() -> None:
+    program = (
+        "import sys, codevault; codevault.match_state_dicts([], [])\n"
+        "assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_no_published_rename_is_matched_wrongly(path: Path) -> None:
+    case = json.loads(path.read_text())
+    match = codevault.match_state_dicts(case["old"], case["new"])
+    wrong = {
+        source: target
+        for source, target in match.automatic.items()
+        if target not in case["truth"].get(source, [])
+    }
+    assert wrong == {}
+    assert not set(match.dropped) & set(case["truth"])
