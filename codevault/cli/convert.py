@@ -45,11 +45,12 @@ def convert(
     """Make a checkpoint of an old file: Metta's forms, SB3 zips, rsl_rl, state_dicts, pickles."""
     from codevault.convert import listing, making
     from codevault.convert.request import Request, argument
+    from codevault.manifest import escaped
 
     if only_list:
         found = making.recognised(old)
         names = listing.names_of(found)
-        rows = [f"looks up {name}" for name in names] or ["it has no pickle"]
+        rows = [f"looks up {escaped(name)}" for name in names] or ["it has no pickle"]
         echo(as_json, {"form": found.form, "names": names}, [f"{old} is {found.form}", *rows])
         return
     if output is None:

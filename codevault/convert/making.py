@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from codevault.convert.proof import proven
 from codevault.downloads import fetched
 from codevault.errors import CaptureError, ConvertError, LegacyFormError
 from codevault.load import load_code
+from codevault.manifest import escaped
 from codevault.rng import kept_rng
 from codevault.save import save_policy
 from codevault.supply import opened
@@ -65,9 +67,8 @@ def recognised(uri: str) -> OldFile:
         open_checkpoint(path)
     except LegacyFormError as error:
         return oldforms.read(path, error.form)
-    raise ConvertError(
-        f"{shown(uri)} is a codevault checkpoint already", "", f"codevault show {uri}"
-    )
+    hint = f"codevault show {shlex.quote(shown(uri))}"
+    raise ConvertError(f"{shown(uri)} is a codevault checkpoint already", "", hint)
 
 
 def convert(request: Request, say: Callable[[str], None]) -> Converted:
@@ -84,7 +85,7 @@ def convert(request: Request, say: Callable[[str], None]) -> Converted:
     old = recognised(request.old)
     names = listing.names_of(old)
     for name in names:
-        say(f"looks up {name}")
+        say(f"looks up {escaped(name)}")
     complete(request, old, names)
     setup(request, old)
     splint = _code(request, old)
@@ -105,7 +106,10 @@ def convert(request: Request, say: Callable[[str], None]) -> Converted:
         weights.assign(policy, found.state, where=request.old, hint=hint)
         notes = proven(request, policy, found)
         observations = None if request.probe in (None, NONE) else parse(str(request.probe))
-    left_out = tuple(str(name) for name in found.facts.get("left_out", ()))
+    left_out = tuple(escaped(str(name)) for name in found.facts.get("left_out", ()))
+    if found.facts.get("stripped"):
+        prefixes = ", ".join(found.facts["stripped"])
+        notes = (*notes, escaped(f"taken from the front of all names of weights: {prefixes}"))
     unpickler = str(found.facts.get("unpickler", "none"))
     origin = {
         "file": os.path.basename(request.old.rstrip("/")),

@@ -82,13 +82,28 @@ def unpickled(
         with open(os.path.join(folder, "task.json"), "w", encoding="utf-8") as file:
             json.dump(task, file)
         _run(folder)
-        facts = plain_json(_read(folder, "facts.json") or b"{}")
-        error = facts.get("error")
-        if error is not None:
-            raise ConvertError(error["what"], error["why"], _whole(error["hint"], request))
+        facts = _facts(folder, request)
         data = bytearray(_read(folder, "weights.safetensors") or b"")
         state = tensorfile.parse(data, 0, len(data), old.path)[0]
         return Unpickled(state, facts, _read(folder, "probe.safetensors"))
+
+
+def _facts(folder: str, request: Request) -> dict[str, Any]:
+    """What the process found out; raises ConvertError for what it says went wrong."""
+    try:
+        facts = plain_json(_read(folder, "facts.json") or b"")
+        if not isinstance(facts, dict):
+            raise TypeError("it is no mapping")
+        error = facts.get("error")
+        if error is None:
+            return facts
+        what, why, hint = (escaped(error[key]) for key in ("what", "why", "hint"))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        why = escaped(str(error))
+        raise ConvertError(
+            "the process that unpickles left nothing that can be read", why
+        ) from None
+    raise ConvertError(what, why, _whole(hint, request))
 
 
 def _whole(hint: str, request: Request) -> str:

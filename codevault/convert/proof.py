@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from codevault.convert.observations import NONE
 from codevault.errors import ConvertError
+from codevault.manifest import escaped
 from codevault.probe import replay
 from codevault.probefile import from_bytes
 
@@ -38,7 +39,7 @@ def proven(request: Request, policy: Any, found: Unpickled) -> tuple[str, ...]:
                 line,
             )
         return ("it gives what the policy in the file gives",)
-    why = str(facts.get("probe_error", "there is no probe"))
+    why = escaped(str(facts.get("probe_error", "there is no probe")))
     if guess and guess.get("arguments") and request.probe != NONE:
         raise ConvertError("the policy in the file could not be run to compare with it", why, line)
     return (f"not compared with the policy in the file: {why}",)

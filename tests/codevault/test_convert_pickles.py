@@ -68,6 +68,25 @@ def test_state_dicts(gait: Any, tmp_path: Path, name: str) -> None:
     assert tuple(came["left_out"]) == left_out
 
 
+def test_prefixes_of_wrappers_are_told(gait: Any, tmp_path: Path) -> None:
+    content = state_forms(gait.net.Net(4, [6]))["ddp"][0]
+    torch.save(content, tmp_path / "old.pt")
+    new = tmp_path / "new.mpt"
+    result = run(tmp_path / "old.pt", "-o", new, *gait.code, *NET, *PROBE)
+    assert "names of weights: module., _orig_mod." in result.stdout
+
+
+def test_what_a_file_says_cannot_write_to_the_terminal(gait: Any, tmp_path: Path) -> None:
+    (tmp_path / "old.pkl").write_bytes(b"\x80\x02cos\x1b[2J\nsystem\n.")
+    assert "\x1b" not in run(tmp_path / "old.pkl", "--list").output
+    net = gait.net.Net(4, [6])
+    torch.save({"model_state_dict": net.state_dict(), "\x1b[2J": 1}, tmp_path / "old.pt")
+    new = tmp_path / "new.mpt"
+    result = run(tmp_path / "old.pt", "-o", new, *gait.code, *NET, *PROBE)
+    assert "left out: \\x1b[2J" in result.stdout
+    assert "\x1b" not in result.output
+
+
 def test_two_sets_of_weights_are_asked_about(gait: Any, tmp_path: Path) -> None:
     net = gait.net.Net(4, [6])
     torch.save(state_forms(net)["two"][0], tmp_path / "old.pt")
@@ -277,6 +296,18 @@ def test_each_of_the_two_ways_takes_the_network_away(tmp_path: Path, without: st
         pytest.skip("this machine's kernel does not permit it")
     assert done.returncode == 0
     assert mark.read_text() != "connected"
+
+
+@pytest.mark.parametrize("text", ["", "[", "[]", '{"error": 1}', '{"error": {"what": 1}}'])
+def test_what_an_allowed_pickle_leaves_is_a_strangers_word(
+    gait: Any, tmp_path: Path, text: str
+) -> None:
+    """It knows its folder, may write its own results there, and end the process."""
+    code = f"import os; open('facts.json', 'w').write({text!r}); os._exit(0)"
+    torch.save({"policy": gait.net.Net(4), "x": Evil(code)}, tmp_path / "old.pt")
+    options = (*gait.code, *PROBE, "--allow-pickle")
+    result = run(tmp_path / "old.pt", "-o", tmp_path / "new.mpt", *options, code=1)
+    assert "left nothing that can be read" in result.stderr
 
 
 def test_names_that_were_not_listed_are_not_looked_up(gait: Any, tmp_path: Path) -> None:
