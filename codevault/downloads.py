@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from codevault import userdir
 from codevault.archive import CHUNK
 from codevault.uri import local_path, reading, state_of
+from codevault_cache.traffic import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,7 @@ def fetched(uri: str | os.PathLike[str], folder: str) -> str:
         return path
     text = os.fspath(uri)
     with reading(text) as (store, inner):
+        count(requests=1)
         size, version = state_of(store, inner)
         key = hashlib.sha256(f"{text}\n{size}\n{version}".encode("utf-8", "replace")).hexdigest()
         note = os.path.join(folder, f"{key}.json")
@@ -45,6 +47,7 @@ def fetched(uri: str | os.PathLike[str], folder: str) -> str:
         with _temporary(folder) as temporary:
             store.get_file(inner, temporary)
             got = os.path.getsize(temporary)
+            count(requests=2, received=got)
             if size not in (None, got):
                 raise OSError(f"{got} bytes came, and the store states {size}")
             if state_of(store, inner) != (size, version):

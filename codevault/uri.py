@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from codevault.errors import CheckpointError, CodevaultError, FetchError
+from codevault_cache.traffic import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,6 +86,11 @@ def opened(uri: str | os.PathLike[str]) -> Iterator[Any]:
         store, inner = _store(text)
         with contextlib.closing(store.open(inner, "rb", block_size=1 << 16)) as file:
             yield file
+            blocks = getattr(file, "cache", None)
+            if blocks is None:  # a store without ranges sends all that was read, at once
+                count(requests=2, received=file.tell())
+            else:
+                count(requests=1 + blocks.miss_count, received=blocks.total_requested_bytes)
 
 
 def _store(text: str) -> tuple[Any, str]:

@@ -142,5 +142,9 @@ def last_use(places: Iterable[str]) -> float:
 
 def pinned(roots: Sequence[str]) -> frozenset[str]:
     """The splint names that are pinned in any folder of the cache."""
-    pins = (names_in(os.path.join(root, paths.VERSION, "pins")) for root in roots)
-    return frozenset(name for names in pins for name in names if NAME.fullmatch(name))
+    found: set[str] = set()
+    for root in roots:
+        top = os.path.join(root, paths.VERSION, "pins")
+        for name in names_in(top):
+            found.update([name] if NAME.fullmatch(name) else names_in(os.path.join(top, name)))
+    return frozenset(name for name in found if NAME.fullmatch(name))

@@ -16,6 +16,7 @@ from dulwich.client import (
 from dulwich.errors import GitProtocolError, NotGitRepository
 
 from codevault_cache.failures import Busy
+from codevault_cache.traffic import count
 
 if TYPE_CHECKING:
     from codevault_cache.clients import Ear
@@ -38,6 +39,7 @@ class HttpClient(Urllib3HttpGitClient):
         asks = url.startswith(self._base_url) and "/info/refs?service=" in url
         if data is None and not asks:
             raise GitProtocolError("the server does not speak git's smart protocol")
+        count(requests=1)
         response, read = super()._http_request(url, headers, data, raise_for_status=False)
         self.ear.opened.append(response)
         landed = urlsplit(response.geturl() or url)

@@ -27,6 +27,7 @@ from codevault_cache.pack import header_length, parse_header
 from codevault_cache.selection import selection_of
 from codevault_cache.snapshot import Snapshot
 from codevault_cache.source import Absent, item_with
+from codevault_cache.traffic import count
 from codevault_cache.wanted import name_of, request_key, request_of
 
 if TYPE_CHECKING:
@@ -92,17 +93,28 @@ def _source(wanted: Wanted, url: str) -> Source | None:
 
     fs, top = url_to_fs(url)
 
+    remote = not is_local(url)
+
     def read(relative: str, limit: int) -> bytes:
+        count(requests=remote)
         with fs.open(posixpath.join(top, relative), "rb") as file:
-            return _bounded(file, limit)
+            data = _bounded(file, limit)
+        count(received=len(data) * remote)
+        return data
+
+    def files_of(digest: str) -> dict[str, tuple[int, bytes]]:
+        count(requests=remote)
+        files = _files(fs, top, digest)
+        count(received=sum(len(content) for _, content in files.values()) * remote)
+        return files
 
     settled = None not in (wanted.digest, wanted.roots, wanted.shared, wanted.include)
     if settled and wanted.digest is not None:
-        return PackSource(_files(fs, top, wanted.digest))
+        return PackSource(files_of(wanted.digest))
     record = _record(wanted, read)
     if record is None or wanted.commit is None:
         return None
-    files = _files(fs, top, record.digest)
+    files = files_of(record.digest)
     known = dict(read_pack(read(_relative(paths.commit("", record.name)), limits.OBJECTS_BYTES)))
     sha256 = len(wanted.commit) == 64
     for _, content in files.values():

@@ -75,9 +75,9 @@ def depot_key(public: str) -> str:
     return hashlib.sha256(public.encode()).hexdigest()[:16]
 
 
-def pin(root: str, name: str) -> str:
-    """The mark that a splint name is never collected."""
-    return os.path.join(root, VERSION, "pins", name)
+def pin(root: str, name: str, group: str = "") -> str:
+    """The mark that a splint name is never collected: of its own, or as one of a group."""
+    return os.path.join(root, VERSION, "pins", group, name)
 
 
 def collected(root: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from typing import TYPE_CHECKING
 
 from codevault_cache import paths
 from codevault_cache.collect import items_of, remove
-from codevault_cache.errors import Held, Missing, Unwritable
-from codevault_cache.holdings import holdings, pinned, read_record
+from codevault_cache.errors import Held, Missing, UnsafeName, Unwritable
+from codevault_cache.holdings import holdings, names_in, pinned, read_record
 from codevault_cache.trash import discard
 from codevault_cache.usage import allocated
 
@@ -17,10 +18,34 @@ if TYPE_CHECKING:
     from codevault_cache.cache import Cache
 
 
-def pin(cache: Cache, name: str) -> None:
-    """Keep a snapshot, whatever is collected.
+_GROUP = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def check_group(group: str) -> str:
+    """Pass a name through that a group of pins may have.
 
     Raises:
+        UnsafeName: It may not have it.
+    """
+    if _GROUP.fullmatch(group):
+        return group
+    raise UnsafeName(
+        f"{ascii(group)[:100]} cannot be the name of a group of pins.",
+        "Names have up to 64 lower-case letters, digits, dots, dashes and underscores.",
+        "codevault prefetch --pin nightly-eval CHECKPOINT",
+    )
+
+
+def pin(cache: Cache, name: str, group: str = "") -> None:
+    """Keep a snapshot, whatever is collected.
+
+    Args:
+        cache: Where it is.
+        name: Its splint name.
+        group: A name under which several are let go together; "" pins it by itself.
+
+    Raises:
+        UnsafeName: No group may have that name.
         Missing: The cache does not hold it.
         Unwritable: The first folder cannot be written.
     """
@@ -31,7 +56,7 @@ def pin(cache: Cache, name: str) -> None:
             "Only what is there can be kept.",
             "codevault cache ls",
         )
-    path = paths.pin(cache.roots[0], snapshot.name)
+    path = paths.pin(cache.roots[0], snapshot.name, group and check_group(group))
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with contextlib.suppress(FileExistsError), open(path, "xb"):
@@ -46,9 +71,36 @@ def unpin(cache: Cache, name: str) -> None:
     Raises:
         Missing: It is not pinned.
     """
-    if name not in pinned(cache.roots[:1]):
-        raise Missing(f"{name} is not pinned.", "", "codevault cache ls")
-    os.unlink(paths.pin(cache.roots[0], name))
+    try:
+        os.unlink(paths.pin(cache.roots[0], name))
+    except FileNotFoundError:
+        why = "It may be one of a group." if name in pinned(cache.roots) else ""
+        raise Missing(f"{name} is not pinned by itself.", why, "codevault cache ls") from None
+
+
+def groups(cache: Cache) -> frozenset[str]:
+    """The names under which several snapshots of the first folder are pinned."""
+    top = paths.pin(cache.roots[0], "")
+    return frozenset(n for n in names_in(top) if _GROUP.fullmatch(n) and names_in(top + n))
+
+
+def unpin_group(cache: Cache, group: str) -> int:
+    """Let the snapshots of a group be collected again, unless something else pins them.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        UnsafeName: No group may have that name.
+    """
+    folder = paths.pin(cache.roots[0], "", check_group(group))
+    names = names_in(folder)
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, name))
+    with contextlib.suppress(OSError):  # somebody pins more at this moment
+        os.rmdir(folder)
+    return len(names)
 
 
 def rm(cache: Cache, name: str) -> int:

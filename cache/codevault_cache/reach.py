@@ -19,6 +19,8 @@ from codevault_cache.address import address_of, public_url
 from codevault_cache.errors import CredentialsMissing, Offline, RepositoryNotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dulwich.object_store import BaseObjectStore
 
     from codevault_cache.address import Address
@@ -33,47 +35,60 @@ _PACK_BYTES = 256 << 20
 
 
 def is_reachable(cache: Cache, repo: str, commit: str) -> bool:
-    """Tell whether a branch or tag that a repository advertises leads to a commit.
+    """Tell of one commit what `reachable` tells of several."""
+    return bool(reachable(cache, repo, [commit]))
+
+
+def reachable(cache: Cache, repo: str, commits: Sequence[str]) -> frozenset[str]:
+    """Tell to which commits a branch or tag that a repository advertises leads.
 
     Args:
-        cache: Where a proof is looked up, and written down.
-        repo: The repository.
-        commit: A full commit id.
+        cache: Where proofs are looked up, and written down.
+        repo: The repository; it is asked at most once.
+        commits: Full commit ids.
 
     Returns:
-        False where it could not be proven.
+        Those for which it is proven.
 
     Raises:
         CacheError: The repository does not answer, or a proof is needed and CODEVAULT_OFFLINE
             forbids to ask.
     """
-    line = f"codevault-reachable-1\n{public_url(repo)}\n{commit}\n".encode()
-    key = hashlib.sha256(line).hexdigest()
-    if any(is_proof(paths.proof(root, key), line) for root in cache.roots):
-        return True
+    lines = {c: f"codevault-reachable-1\n{public_url(repo)}\n{c}\n".encode() for c in commits}
+    places = {c: hashlib.sha256(line).hexdigest() for c, line in lines.items()}
+
+    def known(commit: str) -> bool:
+        proofs = (paths.proof(root, places[commit]) for root in cache.roots)
+        return any(is_proof(path, lines[commit]) for path in proofs)
+
+    unproven = [commit for commit in lines if not known(commit)]
+    if not unproven:
+        return frozenset(lines)
+    found = _found(repo, unproven)
+    from codevault_cache.publish import publish_file
+
+    root = cache.roots[0]
+    for commit in found:
+        paths.prepare(root)
+        publish_file(paths.proof(root, places[commit]), paths.tmp(root), (lines[commit],))
+    return frozenset(lines) - frozenset(unproven) | found
+
+
+def _found(repo: str, commits: Sequence[str]) -> frozenset[str]:
     address = address_of(repo)
     if address.kind != "local":
         from codevault_cache.gitconfig import moved
 
         address = moved(repo)
     if address.kind == "local":
-        found = _locally(address.path, commit)
-    elif environ.offline():
+        return _locally(address.path, commits)
+    if environ.offline():
         raise Offline(
             f"Whether {address.public} holds the commit is not known here yet.",
             "CODEVAULT_OFFLINE forbids asking.",
-            f"codevault trust add {shlex.quote(address.public)}@{commit}",
+            f"codevault trust add {shlex.quote(address.public)}@{commits[0]}",
         )
-    else:
-        found = _remotely(address, commit)
-    if not found:
-        return False
-    from codevault_cache.publish import publish_file
-
-    root = cache.roots[0]
-    paths.prepare(root)
-    publish_file(paths.proof(root, key), paths.tmp(root), (line,))
-    return True
+    return _remotely(address, commits)
 
 
 def is_proof(path: str, line: bytes) -> bool:
@@ -89,7 +104,7 @@ def is_proof(path: str, line: bytes) -> bool:
         return ours and closed and file.read(len(line) + 1) == line
 
 
-def _locally(path: str, commit: str) -> bool:
+def _locally(path: str, commits: Sequence[str]) -> frozenset[str]:
     from dulwich.errors import NotGitRepository
     from dulwich.repo import Repo
 
@@ -97,42 +112,44 @@ def _locally(path: str, commit: str) -> bool:
         with Repo(path) as repo:
             refs = repo.refs.as_dict()
             tips = {oid.decode() for name, oid in refs.items() if name.startswith(_PREFIXES)}
-            return commit.encode() in _ancestors(repo.object_store, tips)
+            return _among(commits, _ancestors(repo.object_store, tips))
     except NotGitRepository as error:
         raise RepositoryNotFound(f"{path!r} is no git repository.", str(error), "") from None
 
 
-def _remotely(address: Address, commit: str) -> bool:
+def _remotely(address: Address, commits: Sequence[str]) -> frozenset[str]:
     from codevault_cache.systemgit import SystemGit
     from codevault_cache.wire import wire
 
     with wire(address) as server:
         try:
-            return _proven(server, commit)
+            return _proven(server, commits)
         except CredentialsMissing:
             if shutil.which("git") is None:
                 raise
-            return _proven(SystemGit(address), commit)
+            return _proven(SystemGit(address), commits)
 
 
-def _proven(server: Wire | SystemGit, commit: str) -> bool:
+def _proven(server: Wire | SystemGit, commits: Sequence[str]) -> frozenset[str]:
     import tempfile
 
     from codevault_cache.depot import add_pack, depot
     from codevault_cache.publish import unfinished
 
     tips = server.tips(_PREFIXES)
-    if commit in tips:
-        return True
-    if not tips:
-        return False
+    if not tips or tips.issuperset(commits):
+        return frozenset(commits) & tips
     with tempfile.TemporaryDirectory(prefix="codevault-reach-") as folder:
         objects = os.path.join(folder, "objects")
-        with depot(objects, commit) as store:
+        with depot(objects, commits[0]) as store:
             with unfinished(folder) as (fd, path), os.fdopen(fd, "wb", closefd=False) as file:
                 server.fetch(file, sorted(tips), filter_spec=_NO_TREES, limit=_PACK_BYTES)
-                add_pack(objects, fd, path, folder, sha256=len(commit) == 64)
-            return commit.encode() in _ancestors(store, tips)
+                add_pack(objects, fd, path, folder, sha256=len(commits[0]) == 64)
+            return _among(commits, _ancestors(store, tips))
+
+
+def _among(commits: Sequence[str], found: set[bytes]) -> frozenset[str]:
+    return frozenset(commit for commit in commits if commit.encode() in found)
 
 
 def _ancestors(store: BaseObjectStore, tips: set[str]) -> set[bytes]:

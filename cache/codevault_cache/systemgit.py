@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING
 from codevault_cache.errors import CommitNotFound, Unreachable
 from codevault_cache.failures import explained
 from codevault_cache.limits import FETCH_SECONDS, PACK_BYTES, refuse_above
+from codevault_cache.traffic import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,7 @@ class SystemGit:
 
     def tips(self, prefixes: Sequence[bytes]) -> set[str]:
         """As `Wire.tips`."""
+        count(requests=1)
         out = self._git("ls-remote", "--", self._url(), wants=["its refs"])
         rows = (line.split("\t", 1) for line in out.splitlines() if "\t" in line)
         return {oid for oid, name in rows if name.encode().startswith(tuple(prefixes))}
@@ -62,10 +64,12 @@ class SystemGit:
             self._git("init", "-q", "--bare", f"--object-format={kind}", top, wants=wants)
             deep = [] if depth is None else [f"--depth={depth}"]
             fetch = ("-C", top, "fetch", "-q", "--no-tags", "--no-write-fetch-head", *deep)
+            count(requests=1)
             self._git(*fetch, "--", self._url(), *wants, wants=wants)
             packs = glob.glob(os.path.join(glob.escape(top), "objects", "pack", "*.pack"))
             if len(packs) != 1:
                 raise CommitNotFound(f"{self.address.public} does not have {wants[0]}.", "", "")
+            count(received=os.path.getsize(packs[0]))
             refuse_above(limit, os.path.getsize(packs[0]), "bytes from the server")
             with open(packs[0], "rb") as pack:
                 shutil.copyfileobj(pack, file, 1 << 20)

@@ -21,6 +21,7 @@ from codevault_cache.limits import (
     SILENCE_SECONDS,
     refuse_above,
 )
+from codevault_cache.traffic import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -87,6 +88,8 @@ class Wire:
         waits = iter(RETRY_SECONDS)
         while True:
             self.ear.last, self.ear.heard = b"", 0
+            if self.address.kind != "http":  # whose client counts its own
+                count(requests=1)
             try:
                 return ask()
             except CacheError:
@@ -159,6 +162,7 @@ class Wire:
         def write(data: bytes) -> int:
             nonlocal received
             received += len(data)
+            count(received=len(data))
             self.ear.heard -= len(data)
             refuse_above(limit, received, "bytes from the server")
             self._in_time()

@@ -65,8 +65,7 @@ def cache_ls(sort: str, text: str, as_json: bool) -> None:
 
     vault = _cache()
     shown = [entry for entry in vault.ls() if text in _searched(entry)]
-    for entry in sorted(shown, key=_ORDERS[sort]):
-        snapshot = entry.snapshot
+    for snapshot, entry in ((e.snapshot, e) for e in sorted(shown, key=_ORDERS[sort])):
         row = {
             "splint": snapshot.name,
             "repo": snapshot.repo,
@@ -109,10 +108,9 @@ def cache_verify(repairs: bool, as_json: bool) -> None:
         "code": report.code,
     }
     data: dict[str, Any] = {**counts, "bad": bad}
-    lines = [f"bad: {row['path']}: {row['why']}" for row in bad]
+    lines, left = [f"bad: {row['path']}: {row['why']}" for row in bad], len(bad)
     summary = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    lines.append(f"checked {summary}; {len(bad)} bad")
-    left = len(bad)
+    lines.append(f"checked {summary}; {left} bad")
     if repairs:
         from codevault_cache.repair import repair
 
@@ -172,8 +170,8 @@ def _collected(planned: Plan, dry_run: bool, as_json: bool) -> None:
     total = {"before": planned.before, "after": after, "kept": kept, "dry_run": dry_run}
     total["items"] = len(planned.items)
     verb = "would free" if dry_run else "freed"
-    freed = amount(planned.before - after)
-    echo(as_json, total, [f"{verb} {freed}; {amount(after)} left, {kept} kept"])
+    line = f"{verb} {amount(planned.before - after)}; {amount(after)} left, {kept} kept"
+    echo(as_json, total, [line])
 
 
 def _names(vault: Cache, given: tuple[str, ...]) -> list[str]:
@@ -221,11 +219,14 @@ def cache_pin(names: tuple[str, ...]) -> None:
 @cache.command("unpin")
 @_named
 def cache_unpin(names: tuple[str, ...]) -> None:
-    """Let snapshots be collected again."""
-    from codevault_cache.pins import unpin
+    """Let snapshots, or all that a `prefetch --pin NAME` pinned, be collected again."""
+    from codevault_cache.pins import groups, unpin, unpin_group
 
     vault = _cache()
-    for name in _names(vault, names):
+    known = groups(vault)
+    for group in known.intersection(names):
+        click.echo(f"unpinned {group}: {unpin_group(vault, group)} snapshots")
+    for name in _names(vault, tuple(name for name in names if name not in known)):
         unpin(vault, name)
         click.echo(f"unpinned {name}")
 

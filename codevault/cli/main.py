@@ -16,6 +16,7 @@ from codevault.cli.cache import cache
 from codevault.cli.convert import convert
 from codevault.cli.output import echo as _echo
 from codevault.cli.output import json_option as _json_option
+from codevault.cli.prefetch import prefetch
 from codevault.errors import FINDING, CodevaultError
 from codevault.version import VERSION
 from codevault_cache.errors import CacheError
@@ -85,29 +86,6 @@ def verify(uri: str, as_json: bool) -> None:
         sys.exit(FINDING)
 
 
-@main.command()
-@click.argument("uris", nargs=-1, required=True)
-@click.option("--jobs", type=click.IntRange(1, 64), help="How many at once.")
-@_json_option
-def prefetch(uris: tuple[str, ...], jobs: int | None, as_json: bool) -> None:
-    """Have the code of checkpoints (or repository@commit) in the cache, compiled."""
-    from codevault.prefetching import prefetch as run
-
-    report = run(uris, jobs=jobs)
-    for item in report.items:
-        row = {"uri": item.uri, "status": item.status, "splint": item.splint}
-        row |= {"seconds": round(item.seconds, 3)}  # type: ignore[dict-item]
-        row |= {"error": item.error.diagnostics() if item.error else None}  # type: ignore[dict-item]
-        text = f"{item.status:<8} {item.seconds:6.2f} s  {item.uri}  {item.splint}"
-        _echo(as_json, row, [text, *([str(item.error)] if item.error else [])])
-    if not as_json:
-        done = len(report.items) - len(report.failures)
-        click.echo(f"{done} of {len(report.items)} ready, {report.snapshots} snapshots")
-    if report.failures:
-        codes = {item.error.exit_code for item in report.failures if item.error}
-        sys.exit(max(codes, default=FINDING))
-
-
 @main.group()
 def trust() -> None:
     """What may run here: repositories, commits and checkpoints."""
@@ -161,3 +139,4 @@ def trust_log(as_json: bool) -> None:
 
 main.add_command(cache)
 main.add_command(convert)
+main.add_command(prefetch)

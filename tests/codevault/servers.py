@@ -1,9 +1,10 @@
-"""Servers on loopback that checkpoints are read from: HTTP with and without ranges, and S3."""
+"""Servers on loopback: HTTP with and without ranges, S3, and git over HTTP."""
 
 from __future__ import annotations
 
 import contextlib
 import http.server
+import os
 import re
 import subprocess
 import sys
@@ -96,12 +97,68 @@ def web(folder: Path, *, ranges: bool) -> Iterator[Web]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    with _serving(Handler) as url:
+        state.url = url
+        yield state
+
+
+@contextlib.contextmanager
+def git(folder: Path) -> Iterator[Web]:
+    """Serves the bare repositories of a folder by git's own program."""
+    state = Web()
+    where = subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True)
+    program = os.path.join(where.stdout.strip(), "git-http-backend")
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            path, _, query = self.path.partition("?")
+            state.requests.append(f"{self.command} {self.path}")
+            env = {
+                **os.environ,
+                "GIT_PROJECT_ROOT": str(folder),
+                "GIT_HTTP_EXPORT_ALL": "1",
+                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+                "PATH_INFO": path,
+                "QUERY_STRING": query,
+                "REQUEST_METHOD": self.command,
+                "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+                "CONTENT_LENGTH": str(length),
+                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            }
+            done = subprocess.run(
+                [program], input=self.rfile.read(length), capture_output=True, env=env, check=False
+            )
+            head, _, body = done.stdout.partition(b"\r\n\r\n")
+            fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+            self.send_response(int(fields.pop("Status", "200").split()[0]))
+            for key, value in fields.items():
+                self.send_header(key, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            state.sent += len(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with _serving(Handler) as url:
+        state.url = url
+        yield state
+
+
+@contextlib.contextmanager
+def _serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        state.url = f"http://127.0.0.1:{server.server_address[1]}"
-        yield state
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()

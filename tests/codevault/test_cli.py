@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -14,6 +13,9 @@ from click.testing import CliRunner
 import codevault
 from codevault import packages
 from codevault.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def run(*arguments: str) -> Any:
@@ -93,41 +95,6 @@ def test_verify_without_probe_is_a_finding(walker: Any, tmp_path: Path) -> None:
         result = run("verify", str(tmp_path / "best.mpt"))
     assert result.exit_code == 1
     assert "none recorded" in result.output
-
-
-def test_prefetch(best: str, walker: Any, tmp_path: Path) -> None:
-    first = json.loads(run("prefetch", best, "--json").output)
-    assert (first["status"], first["error"]) == ("fetched", None)
-    again = json.loads(run("prefetch", best, "--json").output)
-    assert (again["status"], again["splint"]) == ("hit", first["splint"])
-    named = json.loads(run("prefetch", f"{walker.top}@{walker.head}", "--json").output)
-    assert named["status"] == "fetched"
-    assert run("prefetch", f"{walker.top}@{walker.head}").output.startswith("hit")
-
-
-def test_prefetch_goes_on_after_a_bad_one(best: str, tmp_path: Path, walker: Any) -> None:
-    (tmp_path / "bad.mpt").write_bytes(b"nothing")
-    result = run("prefetch", str(tmp_path / "bad.mpt"), best, "--json")
-    rows = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [row["status"] for row in rows] == ["failed", "fetched"]
-    assert rows[0]["error"]["reference"] == "not-a-checkpoint"
-    assert result.exit_code == 1
-    assert run("prefetch", f"{walker.top}@{'0' * 40}").exit_code == 3
-
-
-def test_prefetch_heals_a_damaged_entry(best: str, walker: Any) -> None:
-    run("prefetch", best)
-    for pack in Path(os.environ["CODEVAULT_CACHE"]).rglob("*.cvs"):
-        pack.chmod(0o600)
-        pack.write_bytes(b"damaged")
-    row = json.loads(run("prefetch", best, "--json").output)
-    assert (row["status"], row["error"]) == ("fetched", None)
-    for pack in Path(os.environ["CODEVAULT_CACHE"]).rglob("*.cvs"):
-        pack.chmod(0o600)
-        pack.write_bytes(b"damaged")
-    named = json.loads(run("prefetch", f"{walker.top}@{walker.head}", "--json").output)
-    assert named["error"] is None
-    codevault.load_policy(best)
 
 
 def test_exit_codes(best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,143 @@
+"""`codevault prefetch`: has the code of many checkpoints here before a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from codevault.cli.output import amount, echo, json_option, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from codevault.prefetching import PrefetchItem, PrefetchReport
+
+INTERRUPTED = 130
+"""What shells report for a command that was ended by Ctrl-C."""
+
+
+def named(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the arguments that name checkpoints to a command."""
+    lists = click.option(
+        "--from-file",
+        "lists",
+        multiple=True,
+        type=click.File(encoding="utf-8"),
+        help="A file with one name a line; - is the standard input. Also: `-` as a name.",
+    )
+    uris: Callable[[Callable[..., None]], Callable[..., None]] = click.argument("uris", nargs=-1)
+    return uris(lists(command))
+
+
+def all_names(uris: tuple[str, ...], lists: tuple[Any, ...]) -> list[str]:
+    """The names of the command line, then those of the lists."""
+    names = [uri for uri in uris if uri != "-"]
+    files = [*lists, *([sys.stdin] if "-" in uris else [])]
+    lines = [line.strip() for file in files for line in file]
+    names += [line for line in lines if line and not line.startswith("#")]
+    if not names and not lists and "-" not in uris:
+        raise click.UsageError("name checkpoints, run folders, patterns, or --from-file")
+    return names
+
+
+@click.command()
+@named
+@click.option("--jobs", type=click.IntRange(1, 64), help="How many at once.")
+@click.option("--weights", is_flag=True, help="Copy remote checkpoints here too, whole.")
+@click.option("--pin", default="", metavar="NAME", help="Keep the snapshots until `unpin NAME`.")
+@json_option
+def prefetch(
+    uris: tuple[str, ...],
+    lists: tuple[Any, ...],
+    jobs: int | None,
+    weights: bool,
+    pin: str,
+    as_json: bool,
+) -> None:
+    """Have the code of checkpoints in the cache, compiled, so that loads need no network.
+
+    A name is a checkpoint, a pattern (quote it: 's3://runs/**/*.mpt'), a run folder, or
+    REPOSITORY@COMMIT. One that fails stops no other.
+    """
+    from codevault.prefetching import prefetch as run
+
+    bars = sys.stderr.isatty() and sys.stdout.isatty() and not as_json
+    ready = 0
+    try:
+        with progress("prefetching") as step:
+
+            def tell(item: PrefetchItem) -> None:
+                nonlocal ready
+                ready += item.error is None
+                step(item)
+                if not bars or item.error is not None:
+                    echo(as_json, row(item), lines(item))
+
+            names = all_names(uris, lists)
+            report = run(names, jobs=jobs, weights=weights, pin=pin, step=tell)
+    except KeyboardInterrupt:
+        click.echo(f"interrupted: {ready} ready; the same command goes on from there", err=True)
+        sys.stdout.flush()
+        # Threads may still wait for a server. The cache is whole whenever a process ends.
+        os._exit(INTERRUPTED)
+    echo(as_json, {"summary": summary(report)}, [in_words(report)])
+    if report.failures:
+        sys.exit(max(item.error.exit_code for item in report.failures if item.error))
+
+
+def row(item: PrefetchItem) -> dict[str, Any]:
+    """An item as `--json` prints it."""
+    error = item.error.diagnostics() if item.error else None
+    plain = {"uri": item.uri, "status": item.status, "splint": item.splint}
+    return {**plain, "seconds": round(item.seconds, 3), "error": error}
+
+
+def lines(item: PrefetchItem) -> list[str]:
+    """An item in words."""
+    text = f"{item.status:<8} {item.seconds:6.2f} s  {item.uri}  {item.splint}".rstrip()
+    return [text, *([str(item.error)] if item.error else [])]
+
+
+def summary(report: PrefetchReport) -> dict[str, Any]:
+    """The last line of `--json`."""
+    return {
+        "items": len(report.items),
+        "snapshots": report.snapshots,
+        "failures": len(report.failures),
+        "requests": report.requests,
+        "bytes": report.bytes,
+        "seconds": round(report.seconds, 3),
+        "python": sys.implementation.cache_tag,
+    }
+
+
+def in_words(report: PrefetchReport) -> str:
+    """The last line, for people."""
+    done = len(report.items) - len(report.failures)
+    asked = f"{report.requests} requests, {amount(report.bytes)}, {report.seconds:.2f} s"
+    line = f"{done} of {len(report.items)} ready, {report.snapshots} snapshots; {asked}"
+    other = other_python()
+    return line if other is None else f"{line}\n{other}"
+
+
+def other_python() -> str | None:
+    """Says so if the shell's virtual environment has another Python than this command."""
+    there = os.environ.get("VIRTUAL_ENV", "")
+    if not there or os.path.realpath(there) == os.path.realpath(sys.prefix):
+        return None
+    try:
+        with open(os.path.join(there, "pyvenv.cfg"), encoding="utf-8") as file:
+            said = dict(line.replace(" ", "").strip().split("=", 1) for line in file if "=" in line)
+    except OSError:
+        return None
+    version = (said.get("version") or said.get("version_info", "")).split(".")[:2]
+    here = [str(part) for part in sys.version_info[:2]]
+    if version == here or len(version) < 2:
+        return None
+    return (
+        f"compiled for Python {'.'.join(here)}; {there} has {'.'.join(version)}, which compiles "
+        f"again at its first load: {os.path.join(there, 'bin', 'codevault')} prefetch ..."
+    )

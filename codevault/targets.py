@@ -1,0 +1,80 @@
+"""What a name in a command stands for: a checkpoint, a pattern, a run folder, or a commit."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shlex
+
+from codevault.errors import FetchError, MissingCheckpointError
+from codevault.grants import grant
+from codevault.uri import local_path, reading, shown
+
+_SUFFIX = ".mpt"
+
+
+def targets(name: str | os.PathLike[str]) -> list[str]:
+    """The checkpoints and commits that a name stands for, sorted.
+
+    A pattern has `*` or `[…]` (on this machine also `?`), and `**` for folders at any depth. A
+    local folder, or a remote address that ends in `/`, stands for the `.mpt` files in it; so does
+    a local folder that a pattern matches.
+
+    Raises:
+        MissingCheckpointError: Nothing matches.
+        FetchError: The store does not answer.
+    """
+    text = os.fspath(name)
+    if commit_of(text) is not None:
+        return [text]
+    path = local_path(text)
+    if path is None:
+        pattern = f"{text}*{_SUFFIX}" if text.endswith("/") else text
+        found = _remote(pattern) if "*" in pattern or "[" in pattern else [text]
+    elif glob.has_magic(path) and not os.path.lexists(path):
+        matches = sorted(glob.iglob(path, recursive=True))
+        found = [file for match in matches for file in _in_folder(match) or [match]]
+        found = [file for file in found if not os.path.isdir(file)]
+    else:
+        found = _in_folder(path) if os.path.isdir(path) else [text]
+    if not found:
+        folder = os.path.join(shown(text), "**", "*" + _SUFFIX)
+        raise MissingCheckpointError(
+            f"{shown(text)} stands for no checkpoint",
+            "it is a pattern, or a folder, in which no checkpoint lies",
+            f"codevault prefetch {shlex.quote(folder)}",
+        )
+    return found
+
+
+def commit_of(text: str) -> tuple[str, str] | None:
+    """Repository and commit of `repository@<full commit>`; None for a checkpoint's URI.
+
+    Raises:
+        CodevaultError: The repository is none that can be granted.
+    """
+    repo, _, commit = text.rpartition("@")
+    if not repo or len(commit) not in (40, 64) or set(commit) - set("0123456789abcdef"):
+        return None
+    grant(text)
+    return repo, commit
+
+
+def _in_folder(path: str) -> list[str]:
+    """The checkpoints right in a folder; none for anything else."""
+    if not os.path.isdir(path):
+        return []
+    return sorted(e.path for e in os.scandir(path) if e.name.endswith(_SUFFIX) and e.is_file())
+
+
+def _remote(pattern: str) -> list[str]:
+    with reading(pattern) as (store, inner):
+        if "::" in pattern:
+            raise FetchError(
+                f"{shown(pattern)} is a pattern inside an archive",
+                "of chained addresses only single files are taken",
+                "name its files one by one",
+            )
+        store.invalidate_cache()
+        found = store.glob(inner, detail=True)
+        return sorted(store.unstrip_protocol(p) for p, i in found.items() if i["type"] == "file")

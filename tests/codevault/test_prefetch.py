@@ -1,0 +1,304 @@
+"""`prefetch`: what is named, what is asked of servers, and what is told of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import codevault
+from codevault.cli import main
+from codevault.cli.prefetch import other_python
+from codevault.errors import MissingCheckpointError
+from codevault.targets import targets
+from codevault_cache import Cache, collect
+from tests.codevault import servers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def run(*arguments: str, stdin: str | None = None) -> Any:
+    return CliRunner().invoke(main, list(arguments), input=stdin, catch_exceptions=False)
+
+
+def parsed(result: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The items and the summary of `--json`."""
+    *rows, last = [json.loads(line) for line in result.stdout.splitlines()]
+    return rows, last["summary"]
+
+
+def only(*arguments: str) -> dict[str, Any]:
+    (row,), _ = parsed(run(*arguments))
+    return row
+
+
+@pytest.fixture
+def best(walker: Any, tmp_path: Path) -> str:
+    codevault.save_policy(
+        tmp_path / "best.mpt", walker.net.Walker(), probe=torch.ones(1, 4), metadata={"epoch": 3}
+    )
+    return str(tmp_path / "best.mpt")
+
+
+def test_prefetch(best: str, walker: Any, tmp_path: Path) -> None:
+    first = only("prefetch", best, "--json")
+    assert (first["status"], first["error"]) == ("fetched", None)
+    again = only("prefetch", best, "--json")
+    assert (again["status"], again["splint"]) == ("hit", first["splint"])
+    named = only("prefetch", f"{walker.top}@{walker.head}", "--json")
+    assert named["status"] == "fetched"
+    assert run("prefetch", f"{walker.top}@{walker.head}").output.startswith("hit")
+
+
+def test_prefetch_goes_on_after_a_bad_one(best: str, tmp_path: Path, walker: Any) -> None:
+    (tmp_path / "bad.mpt").write_bytes(b"nothing")
+    result = run("prefetch", str(tmp_path / "bad.mpt"), best, "--json")
+    rows, _ = parsed(result)
+    assert [row["status"] for row in rows] == ["failed", "fetched"]
+    assert rows[0]["error"]["reference"] == "not-a-checkpoint"
+    assert result.exit_code == 1
+    assert run("prefetch", f"{walker.top}@{'0' * 40}").exit_code == 3
+
+
+def test_prefetch_heals_a_damaged_entry(best: str, walker: Any) -> None:
+    run("prefetch", best)
+    for pack in Path(os.environ["CODEVAULT_CACHE"]).rglob("*.cvs"):
+        pack.chmod(0o600)
+        pack.write_bytes(b"damaged")
+    row = only("prefetch", best, "--json")
+    assert (row["status"], row["error"]) == ("fetched", None)
+    for pack in Path(os.environ["CODEVAULT_CACHE"]).rglob("*.cvs"):
+        pack.chmod(0o600)
+        pack.write_bytes(b"damaged")
+    named = only("prefetch", f"{walker.top}@{walker.head}", "--json")
+    assert named["error"] is None
+    codevault.load_policy(best)
+
+
+@dataclass
+class Fleet:
+    """Checkpoints of several commits of one repository, which somebody else saved."""
+
+    folder: Path
+    repo: str
+    commits: list[str]
+    site: servers.Web
+
+    def named(self, *numbers: int) -> list[str]:
+        return [str(self.folder / f"run-{n}" / "a.mpt") for n in numbers]
+
+
+@pytest.fixture
+def fleet(walker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
+    served = tmp_path / "served"
+    served.mkdir()
+    with servers.git(served) as site:
+        bare = served / "robots.git"
+        subprocess.run(["git", "init", "--quiet", "--bare", bare], check=True)
+        for key in ("allowFilter", "allowAnySHA1InWant"):
+            subprocess.run(["git", "-C", bare, "config", f"uploadpack.{key}", "true"], check=True)
+        walker.git("remote", "add", "origin", f"{site.url}/robots.git")
+        walker.git("config", "remote.origin.pushurl", str(bare))
+        made = Fleet(tmp_path / "runs", f"{site.url}/robots.git", [], site)
+        with monkeypatch.context() as other:
+            other.setenv("XDG_STATE_HOME", str(tmp_path / "somebody-else"))
+            for number in range(4):
+                made.commits.append(walker.commit({"src/walker/scale.py": f"SCALE = {number}.0"}))
+                walker.git("push", "--quiet", "origin", "main")
+                net = walker.load("walker.net")
+                for name in ("a", "b"):
+                    path = made.folder / f"run-{number}" / f"{name}.mpt"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    codevault.save_policy(path, net.Walker(), probe=torch.ones(1, 4))
+        site.requests.clear()
+        yield made
+
+
+def test_commits_of_a_repository_come_in_one_conversation(fleet: Fleet) -> None:
+    report = codevault.prefetch(fleet.named(0), trust=[f"{fleet.repo}@{fleet.commits[0]}"])
+    assert report.ok, report.failures
+    alone = len(fleet.site.requests)
+    assert report.requests == alone > 0
+    assert 0 < report.bytes <= fleet.site.sent
+    fleet.site.requests.clear()
+    trust = [f"{fleet.repo}@{commit}" for commit in fleet.commits]
+    report = codevault.prefetch([fleet.folder / "**/*.mpt"], trust=trust)
+    assert (len(report.items), report.snapshots, report.ok) == (8, 4, True)
+    assert [item.status for item in report.items] == ["hit"] * 2 + ["fetched"] * 6
+    assert len(fleet.site.requests) <= alone, fleet.site.requests
+    fleet.site.requests.clear()
+    report = codevault.prefetch([fleet.folder / "run-*"], trust=trust)
+    assert {item.status for item in report.items} == {"hit"}
+    assert (fleet.site.requests, report.requests, report.bytes) == ([], 0, 0)
+
+
+def test_a_grant_for_the_repository_is_proven_once_for_all(fleet: Fleet, tmp_path: Path) -> None:
+    assert codevault.prefetch(fleet.named(0), trust=[fleet.repo], cache=tmp_path / "other").ok
+    alone = len(fleet.site.requests)
+    fleet.site.requests.clear()
+    report = codevault.prefetch([fleet.folder / "**/*.mpt"], trust=[fleet.repo])
+    assert report.ok, report.failures
+    assert len(fleet.site.requests) <= alone, fleet.site.requests
+    fleet.site.requests.clear()
+    assert codevault.prefetch([fleet.folder / "run-1"], trust=[fleet.repo]).ok
+    assert fleet.site.requests == []
+
+
+def test_a_missing_commit_costs_no_other(fleet: Fleet) -> None:
+    absent = f"{fleet.repo}@{'0' * 40}"
+    named = [f"{fleet.repo}@{commit}" for commit in fleet.commits]
+    report = codevault.prefetch([named[0], absent, *named[1:]])
+    assert [item.status for item in report.items] == ["fetched", "failed", *["fetched"] * 3]
+    assert report.items[1].error is not None
+    assert report.items[1].error.exit_code == 3
+
+
+def test_a_silent_repository_is_asked_once_for_all(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from codevault_cache import wire
+
+    asked = []
+
+    class Counted(wire.Wire):
+        def __init__(self, *args: Any) -> None:
+            asked.append(1)
+            super().__init__(*args)
+
+    monkeypatch.setattr(wire, "RETRY_SECONDS", ())
+    monkeypatch.setattr(wire, "Wire", Counted)
+    gone = "http://127.0.0.1:9/r.git"
+    report = codevault.prefetch([f"{gone}@{commit}" for commit in fleet.commits])
+    assert [item.status for item in report.items] == ["failed"] * 4
+    assert len(asked) == 1
+
+
+def test_names_are_patterns_folders_lists_and_standard_input(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEVAULT_TRUST", fleet.repo)
+    first, second, third = fleet.named(0, 1, 2)
+    (tmp_path / "list.txt").write_text(f"# of today\n{first}\n\n{second}\n")
+    rows, summary = parsed(run("prefetch", "--from-file", str(tmp_path / "list.txt"), "--json"))
+    assert sorted(row["uri"] for row in rows) == [first, second]
+    rows, summary = parsed(run("prefetch", "-", first, "--json", stdin=f"{third}\n{first}\n"))
+    assert sorted(row["uri"] for row in rows) == [first, third]
+    assert summary["items"] == 2
+    rows, _ = parsed(run("prefetch", str(fleet.folder / "run-3"), "--json"))
+    assert [os.path.basename(row["uri"]) for row in rows] == ["a.mpt", "b.mpt"]
+    assert run("prefetch").exit_code == 2
+    result = run("prefetch", str(tmp_path), first, "--json")
+    rows, _ = parsed(result)
+    assert result.exit_code == 1
+    assert {row["status"] for row in rows} == {"failed", "hit"}
+    strange = tmp_path / "[a].mpt"
+    strange.write_bytes(Path(first).read_bytes())
+    assert targets(strange) == [str(strange)]
+    with pytest.raises(MissingCheckpointError, match="stands for no checkpoint"):
+        targets(str(tmp_path / "none*.mpt"))
+
+
+def test_json_lines_have_these_keys(fleet: Fleet, tmp_path: Path) -> None:
+    commit = f"{fleet.repo}@{fleet.commits[0]}"
+    rows, summary = parsed(run("prefetch", commit, str(tmp_path / "none.mpt"), "--json"))
+    kinds = {"uri": str, "status": str, "splint": str, "seconds": float}
+    for row in rows:
+        assert list(row) == [*kinds, "error"]
+        assert all(type(row[key]) is kind for key, kind in kinds.items())
+        assert row["status"] in ("hit", "fetched", "failed")
+    failed, fetched = sorted(rows, key=lambda row: row["splint"])
+    assert fetched["error"] is None
+    assert list(failed["error"]) == ["reference", "what", "why", "hint"]
+    counts = ["items", "snapshots", "failures", "requests", "bytes"]
+    assert list(summary) == [*counts, "seconds", "python"]
+    assert [summary[key] for key in counts[:3]] == [2, 1, 1]
+    assert summary["requests"] == len(fleet.site.requests)
+    assert summary["python"] == sys.implementation.cache_tag
+
+
+def test_text_ends_with_a_summary(fleet: Fleet) -> None:
+    commit = f"{fleet.repo}@{fleet.commits[0]}"
+    one, two = run("prefetch", commit).output.splitlines()
+    assert one.startswith("fetched")
+    assert commit in one
+    assert f"1 of 1 ready, 1 snapshots; {len(fleet.site.requests)} requests, " in two
+
+
+def test_pinned_as_a_group_until_the_group_is_let_go(fleet: Fleet) -> None:
+    named = [f"{fleet.repo}@{commit}" for commit in fleet.commits[:2]]
+    assert run("prefetch", *named, "--pin", "nightly").exit_code == 0
+    assert run("prefetch", named[0], "--pin", "other").exit_code == 0
+    vault = Cache.open(None)
+    assert [entry.pinned for entry in vault.ls()] == [True, True]
+    assert [item.kind for item in collect.everything(vault).items] == ["git"]
+    assert "unpinned nightly: 2" in run("cache", "unpin", "nightly").output
+    assert sorted(entry.pinned for entry in vault.ls()) == [False, True]
+    assert run("prefetch", named[0], "--pin", "../x").exit_code == 1
+    assert run("cache", "unpin", "nightly").exit_code == 1
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+def test_weights_come_too_when_asked(fleet: Fleet) -> None:
+    pytest.importorskip("aiohttp")
+    copies = Path(os.environ["CODEVAULT_CACHE"], "checkpoints")
+    with servers.web(fleet.folder, ranges=True) as site:
+        uri = f"{site.url}/run-0/a.mpt"
+        assert codevault.prefetch([uri], trust=[fleet.repo]).ok
+        assert not copies.exists()
+        told: list[str] = []
+        report = codevault.prefetch(
+            [uri], trust=[fleet.repo], weights=True, step=lambda item: told.append(item.uri)
+        )
+        assert (report.ok, told) == (True, [uri])
+        assert report.bytes > os.path.getsize(fleet.named(0)[0])
+        (copy,) = copies.glob("*.mpt")
+        assert copy.read_bytes() == Path(fleet.named(0)[0]).read_bytes()
+
+
+def test_ctrl_c_leaves_a_cache_that_goes_on(fleet: Fleet, tmp_path: Path) -> None:
+    """The second repository never answers; the first is had by then."""
+    import socket
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        stuck = f"http://127.0.0.1:{silent.getsockname()[1]}/r.git@{'1' * 40}"
+        commit = f"{fleet.repo}@{fleet.commits[0]}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "codevault", "prefetch", commit, stuck, "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["status"] == "fetched"
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert "interrupted: 1 ready" in said
+    assert Cache.open(None).verify().bad == ()
+    assert codevault.prefetch([commit]).items[0].status == "hit"
+
+
+def test_says_when_its_python_is_not_the_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path))
+    assert other_python() is None
+    (tmp_path / "pyvenv.cfg").write_text("home = /x\nversion = 3.9.1\n")
+    assert f"{tmp_path} has 3.9" in (other_python() or "")
+    here = ".".join(map(str, sys.version_info[:3]))
+    (tmp_path / "pyvenv.cfg").write_text(f"version = {here}\n")
+    assert other_python() is None
