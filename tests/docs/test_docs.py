@@ -56,6 +56,8 @@ def world(
     monkeypatch.syspath_prepend(str(repo))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "walker"]:
+        del sys.modules[name]  # of another test's project
     net = importlib.import_module("walker.net")
     commit = head.stdout.strip()
     yield {"policy": net.Walker(), "obs": torch.ones(1, 4), "repo": repo, "commit": commit}
