@@ -18,7 +18,7 @@ from codevault.evolve.rows import rows
 if TYPE_CHECKING:
     import random
 
-CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
+CASES = sorted((Path(__file__).parent / "cases").glob("**/*.json"))
 
 segment = st.sampled_from(["actor", "critic", "net", "0", "1", "2", "q1", "q2", "fc", "weight"])
 key = st.lists(segment, min_size=1, max_size=4).map(".".join)
