@@ -115,8 +115,17 @@ def state_of(store: Any, inner: str) -> tuple[int | None, str]:
     return (size if isinstance(size, int) else None), repr(sorted(said.items())) if said else ""
 
 
+def writing(text: str) -> contextlib.AbstractContextManager[None]:
+    """Says whose an error is, where something is written to a store.
+
+    Raises:
+        FetchError: The store does not answer, or takes nothing.
+    """
+    return _explained(text, "written")
+
+
 @contextlib.contextmanager
-def _explained(text: str) -> Iterator[None]:
+def _explained(text: str, done: str = "read") -> Iterator[None]:
     """Says of whatever a store raises which address it was, without its secrets."""
     try:
         yield
@@ -130,7 +139,7 @@ def _explained(text: str) -> Iterator[None]:
             hint = f"python -m pip install {shlex.quote(package)}"
         why = _scrubbed(f"{type(error).__name__}: {error}", text)
         # Not `from error`: a traceback would print the address with its secrets.
-        raise FetchError(f"{_scrubbed(text, text)} could not be read", why, hint) from None
+        raise FetchError(f"{_scrubbed(text, text)} could not be {done}", why, hint) from None
 
 
 def _scrubbed(message: str, uri: str) -> str:

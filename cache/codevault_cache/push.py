@@ -63,7 +63,8 @@ def push(cache: Cache, snapshot: Snapshot, wanted: Wanted, url: str) -> int:
 def _put(fs: Any, path: str, data: bytes) -> int:
     if fs.exists(path) and fs.size(path) == len(data):
         return 0
-    fs.makedirs(posixpath.dirname(path), exist_ok=True)
+    if path.startswith("/"):  # object stores have no folders, and would make a missing bucket
+        fs.makedirs(posixpath.dirname(path), exist_ok=True)
     # Where names appear before their bytes are complete, they must be other names.
     tmp = f"{path}.{os.urandom(6).hex()}.tmp"
     fs.pipe_file(tmp, data)

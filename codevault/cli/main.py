@@ -17,6 +17,7 @@ from codevault.cli.convert import convert
 from codevault.cli.output import echo as _echo
 from codevault.cli.output import json_option as _json_option
 from codevault.cli.prefetch import prefetch
+from codevault.cli.publish import publish
 from codevault.errors import FINDING, CodevaultError
 from codevault.version import VERSION
 from codevault_cache.errors import CacheError
@@ -140,3 +141,4 @@ def trust_log(as_json: bool) -> None:
 main.add_command(cache)
 main.add_command(convert)
 main.add_command(prefetch)
+main.add_command(publish)

@@ -58,7 +58,13 @@ def test_warm_load_uses_no_network_library(walker: Any, tmp_path: Path) -> None:
 def test_prefetch_show_and_cache_never_import_torch(walker: Any, tmp_path: Path) -> None:
     path = str(tmp_path / "best.mpt")
     codevault.save_policy(path, walker.net.Walker(), probe=torch.ones(1, 4))
-    for verb in (["prefetch", path], ["show", path], ["cache", "ls"], ["cache", "verify"]):
+    for verb in (
+        ["prefetch", path],
+        ["show", path],
+        ["cache", "ls"],
+        ["cache", "verify"],
+        ["publish", path, "--to", str(tmp_path / "mirror")],
+    ):
         code = (
             "from codevault.cli import main\n"
             "try: main(sys.argv[1:])\nexcept SystemExit as e: assert not e.code, e.code"

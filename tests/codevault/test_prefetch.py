@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from codevault_cache import Cache, collect
 from tests.codevault import servers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.codevault.conftest import Fleet
 
 
 def run(*arguments: str, stdin: str | None = None) -> Any:
@@ -84,45 +83,6 @@ def test_prefetch_heals_a_damaged_entry(best: str, walker: Any) -> None:
     named = only("prefetch", f"{walker.top}@{walker.head}", "--json")
     assert named["error"] is None
     codevault.load_policy(best)
-
-
-@dataclass
-class Fleet:
-    """Checkpoints of several commits of one repository, which somebody else saved."""
-
-    folder: Path
-    repo: str
-    commits: list[str]
-    site: servers.Web
-
-    def named(self, *numbers: int) -> list[str]:
-        return [str(self.folder / f"run-{n}" / "a.mpt") for n in numbers]
-
-
-@pytest.fixture
-def fleet(walker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
-    served = tmp_path / "served"
-    served.mkdir()
-    with servers.git(served) as site:
-        bare = served / "robots.git"
-        subprocess.run(["git", "init", "--quiet", "--bare", bare], check=True)
-        for key in ("allowFilter", "allowAnySHA1InWant"):
-            subprocess.run(["git", "-C", bare, "config", f"uploadpack.{key}", "true"], check=True)
-        walker.git("remote", "add", "origin", f"{site.url}/robots.git")
-        walker.git("config", "remote.origin.pushurl", str(bare))
-        made = Fleet(tmp_path / "runs", f"{site.url}/robots.git", [], site)
-        with monkeypatch.context() as other:
-            other.setenv("XDG_STATE_HOME", str(tmp_path / "somebody-else"))
-            for number in range(4):
-                made.commits.append(walker.commit({"src/walker/scale.py": f"SCALE = {number}.0"}))
-                walker.git("push", "--quiet", "origin", "main")
-                net = walker.load("walker.net")
-                for name in ("a", "b"):
-                    path = made.folder / f"run-{number}" / f"{name}.mpt"
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    codevault.save_policy(path, net.Walker(), probe=torch.ones(1, 4))
-        site.requests.clear()
-        yield made
 
 
 def test_commits_of_a_repository_come_in_one_conversation(fleet: Fleet) -> None:

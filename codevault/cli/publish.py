@@ -1,0 +1,42 @@
+"""`codevault publish`: puts the code of checkpoints into a mirror, for other machines."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from codevault.cli.output import amount, echo, json_option, progress
+from codevault.cli.prefetch import all_names, named
+
+
+@click.command()
+@named
+@click.option("--to", required=True, metavar="URL", help="Such as s3://bucket/codevault.")
+@click.option("--jobs", type=click.IntRange(1, 64), help="How many at once.")
+@json_option
+def publish(
+    uris: tuple[str, ...], lists: tuple[Any, ...], to: str, jobs: int | None, as_json: bool
+) -> None:
+    """Put the code of checkpoints into a mirror; machines with CODEVAULT_MIRROR=URL take it.
+
+    Names are those of `prefetch`. What the mirror has already is left as it is.
+    """
+    from codevault.publishing import publish as run
+
+    with progress("publishing") as step:
+        items = run(all_names(uris, lists), to, jobs=jobs, step=step)
+    for item in items:
+        row = {"uri": item.uri, "status": item.status, "splint": item.splint, "bytes": item.bytes}
+        row |= {"seconds": round(item.seconds, 3)}
+        row |= {"error": item.error.diagnostics() if item.error else None}
+        text = f"{item.status:<9} {amount(item.bytes):>9}  {item.uri}  {item.splint}".rstrip()
+        echo(as_json, row, [text, *([str(item.error)] if item.error else [])])
+    codes = [item.error.exit_code for item in items if item.error]
+    total = sum(item.bytes for item in items)
+    data = {"snapshots": len(items) - len(codes), "failures": len(codes), "bytes": total}
+    line = f"{data['snapshots']} snapshots in the mirror, {amount(total)} written"
+    echo(as_json, {"summary": data}, [line])
+    if codes:
+        sys.exit(max(codes))

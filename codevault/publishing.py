@@ -1,0 +1,121 @@
+"""The public `publish`: puts the code of checkpoints into a mirror, for other machines."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from codevault.batches import look
+from codevault.errors import CodevaultError
+from codevault.prefetching import prefetch
+from codevault.supply import CachePath, opened, translated, wanted_of
+from codevault.uri import writing
+from codevault_cache import Wanted
+from codevault_cache.errors import CacheError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable
+
+    from codevault.batches import Look
+    from codevault.prefetching import PrefetchItem
+    from codevault.trust import Trust
+    from codevault_cache import Cache
+
+
+@dataclass(frozen=True, slots=True)
+class PublishItem:
+    """What became of one snapshot, or of a URI whose code was not to be had.
+
+    Attributes:
+        uri: The first URI that names it.
+        status: "there" (nothing was written), "published", or "failed".
+        splint: The name under which its code will be mounted; empty if it could not be had.
+        bytes: How many were written.
+        error: Why it failed; None otherwise.
+        seconds: Wall time of the writing.
+    """
+
+    uri: str
+    status: str
+    splint: str
+    bytes: int
+    error: CodevaultError | None
+    seconds: float
+
+
+def publish(
+    uris: Iterable[str | os.PathLike[str]],
+    to: str,
+    *,
+    jobs: int | None = None,
+    trust: Trust = None,
+    cache: CachePath = None,
+    step: Callable[[PublishItem], None] | None = None,
+) -> tuple[PublishItem, ...]:
+    """Puts the code of checkpoints into a mirror, from which `CODEVAULT_MIRROR` takes it.
+
+    Sources go there, and what proves them; neither compiled code nor weights. What the mirror has
+    is left as it is, so that it may be done again, and by many at once.
+
+    Args:
+        uris: As for `prefetch`, which is done first.
+        to: The mirror's folder, in any form that fsspec knows: `s3://bucket/codevault`.
+        jobs: How many at once; None takes 4.
+        trust: As for `prefetch`.
+        cache: As for `prefetch`.
+        step: Called with each item when it is done, in order.
+
+    Returns:
+        One item for each snapshot, and for each URI that failed.
+
+    Raises:
+        CodevaultError: There is no place for a cache.
+    """
+    vault = opened(cache)
+    report = prefetch(uris, jobs=jobs, trust=trust, cache=vault)
+    first: dict[str, PrefetchItem] = {}
+    for item in report.items:
+        first.setdefault(item.splint or item.uri, item)
+    items = []
+
+    def each(item: PrefetchItem) -> PublishItem:
+        start = time.perf_counter()
+        written, error = 0, item.error
+        if error is None:
+            try:
+                written = _push(look(item.uri, trust), item.splint, vault, to)
+            except CodevaultError as caught:
+                error = caught
+        status = "failed" if error else "published" if written else "there"
+        took = time.perf_counter() - start
+        return PublishItem(item.uri, status, item.splint, written, error, took)
+
+    with ThreadPoolExecutor(max_workers=jobs or 4) as pool:
+        for done in pool.map(each, first.values()):
+            items.append(done)
+            if step is not None:
+                step(done)
+    return tuple(items)
+
+
+def _push(seen: Look, name: str, cache: Cache, to: str) -> int:
+    """Pushes a snapshot with the answers to all questions that a load asks; bytes written."""
+    from codevault_cache.push import push
+
+    snapshot = cache.snapshot(name)
+    if seen.code is None or seen.allowed is None:
+        asked = [Wanted(repo=seen.repo, commit=seen.commit)]
+    else:
+        asked = [wanted_of(seen.code, seen.allowed)]
+        if seen.code.manifest.shared:  # what the commit itself says is shared is asked for too
+            asked.append(dataclasses.replace(asked[0], shared=None))
+    try:
+        with writing(to):
+            assert snapshot is not None
+            return sum(push(cache, snapshot, wanted, to) for wanted in asked)
+    except CacheError as error:
+        raise translated(error) from error
