@@ -19,7 +19,10 @@ from codevault.errors import StateDictError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_LINES: Final = 10
+_MISSING, _UNEXPECTED = "missing in file: ", "unexpected in file: "
+_KEYS: Final = 4
+_LINES: Final = 4
+"""How many keys, and how many other faults, an error names."""
 _ALIGN: Final = 64
 _COUNTER: Final = "num_batches_tracked"
 
@@ -138,9 +141,9 @@ def _faults(
         for name, child in module._modules.items()
         if child is None
     )
-    missing = [f"missing in file: {key}" for key in targets if key not in tensors]
+    missing = [f"{_MISSING}{key}" for key in targets if key not in tensors]
     unexpected = [
-        f"unexpected in file: {key}"
+        f"{_UNEXPECTED}{key}"
         for key in tensors
         if key not in targets and not key.startswith(absent)
     ]
@@ -152,15 +155,24 @@ def _faults(
     return missing + unexpected + shapes
 
 
+def _told(faults: list[str]) -> list[str]:
+    """A line for each kind of fault: of renamed keys both sides must be seen."""
+    lines, rest = [], faults
+    for label in (_MISSING, _UNEXPECTED):
+        keys = [text.removeprefix(label) for text in rest if text.startswith(label)]
+        rest = [text for text in rest if not text.startswith(label)]
+        more = f" and {len(keys) - _KEYS} more" if len(keys) > _KEYS else ""
+        lines += [f"{label}{', '.join(keys[:_KEYS])}{more}"] if keys else []
+    more_lines = [f"and {len(rest) - _LINES} more"] if len(rest) > _LINES else []
+    return lines + rest[:_LINES] + more_lines
+
+
 def _shape(tensor: torch.Tensor) -> str:
     return f"[{','.join(map(str, tensor.shape))}]"
 
 
 def _error(where: str, faults: list[str], hint: str) -> StateDictError:
-    lines = faults[:_LINES]
-    if len(faults) > _LINES:
-        lines.append(f"and {len(faults) - _LINES} more")
-    why = "".join(f"\n    {line}" for line in lines)
+    why = "".join(f"\n    {line}" for line in _told(faults))
     return StateDictError(
         f"the weights of {where} do not fit the policy that was built: {len(faults)} faults",
         why,

@@ -8,7 +8,7 @@ import inspect
 import shlex
 import weakref
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from codevault import architecture as arch
 from codevault.errors import BuildError, CodeError, CodevaultError, CodevaultWarning
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from codevault.manifest import Manifest
+
+
+_OTHER: Final = "codevault.load_policy(uri)  # its own code takes them"
 
 
 class CodeVersion(Protocol):
@@ -219,7 +222,7 @@ def call(target: Any, args: Sequence[Any], kwargs: dict[str, Any], path: str) ->
     try:
         inspect.signature(target).bind(*args, **kwargs)
     except TypeError as error:
-        hint = "codevault.load_policy(uri, env=...)" if "'env'" in str(error) else ""
+        hint = "codevault.load_policy(uri, env=...)" if "'env'" in str(error) else _OTHER
         raise BuildError(f"{path} does not take the recorded arguments", str(error), hint) from None
     except ValueError:
         pass  # no signature to be had: let the call decide

@@ -11,7 +11,7 @@ from codevault import coverage
 from codevault.comparison import TOLERANCES, Comparison, Replay
 from codevault.errors import CaptureError, ProbeError
 from codevault.nest import Nest, is_tensordict, others, pack, same
-from codevault.trial import EMPTY, run
+from codevault.trial import EMPTY, Trial, run
 from codevault.understudy import device_of
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ __all__ = ["Probe", "Replay", "check", "record", "replay"]
 
 SEED: Final = 20_240_229
 """Seed of all random numbers of a run; recorded in the probe."""
+_NOISE: Final = (0.25, -0.25, 1.0, -1.0)
+"""Where only integers differ, numbers are changed by these parts of their tolerance, one by one: a
+choice between two that are that close is no difference, and rounding decides it elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +138,24 @@ def _tensors(nests: tuple[Nest, ...]) -> dict[str, torch.Tensor]:
 def replay(policy: Any, probe: Probe) -> Replay:
     """Runs the policy on a probe's observations and compares; the policy stays as it was.
 
+    Integers must be equal, unless each that differs is a near tie: where numbers change by less
+    than their tolerance, the policy gives what was recorded.
+
     What the policy raises is passed on.
     """
     device = device_of(policy)
-    trial = run(policy, probe.inputs, probe.seed, probe.device, device, probe.state, probe.outputs)
+    runs = (policy, probe.inputs, probe.seed, probe.device, device, probe.state, probe.outputs)
+    trial = run(*runs)
+    comparison = _compared(probe, trial, device)
+    for part in _NOISE:
+        if not comparison.tied:
+            break
+        noise = {dtype: relative * part for dtype, (_, relative) in probe.tolerances.items()}
+        comparison.forgive(_compared(probe, run(*runs, noise=noise), device))
+    return comparison.result(tuple(probe.state.structure["keys"]))
+
+
+def _compared(probe: Probe, trial: Trial, device: torch.device) -> Comparison:
     comparison = Comparison(
         probe.tolerances,
         sampled=frozenset(probe.sampled),
@@ -148,7 +165,7 @@ def replay(policy: Any, probe: Probe) -> Replay:
     )
     for expected, actual in zip(probe.outputs, trial.outputs, strict=True):
         comparison.run(expected, actual)
-    return comparison.result(tuple(probe.state.structure["keys"]))
+    return comparison
 
 
 def check(policy: Any, probe: Probe, where: str) -> Replay:

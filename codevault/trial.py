@@ -11,6 +11,7 @@ import torch
 
 from codevault.memory import filled
 from codevault.nest import Nest, equal, is_tensordict, others, pack, same, unpack
+from codevault.noise import shake, shaken
 from codevault.understudy import owners, understudy_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def run(
     device: torch.device,
     state: Nest,
     recorded: Sequence[Nest] = (),
+    noise: Mapping[str, float] | None = None,
 ) -> Trial:
     """Runs the policy, or what stands in for it, on one observation after another.
 
@@ -58,11 +60,17 @@ def run(
         device: The policy's device now.
         state: Attributes to set before the run.
         recorded: Outputs to compare with; an argument's entries that they have are outputs again.
+        noise: By how much, by dtype, to change numbers first: those of the observations, and the
+            parameters of a copy. None changes nothing.
     """
+    if noise:
+        steps = [shaken(nest, noise, place) for place, nest in enumerate(steps)]
     devices = {recorded_on: device}
     outputs: list[Nest] = []
     with understudy_of(policy, seed) as stage:
         unset = _restore(stage.policy, unpack(state, devices))
+        if noise and stage.isolated:
+            shake(policy, stage.policy, noise)
         before = _remembered(stage.policy)
         for step, (given, result) in enumerate(played(stage.policy, steps, devices)):
             nodes = arguments_of(steps[step])

@@ -244,3 +244,39 @@ def test_probes_of_several_steps_that_lie_are_refused(change: Any) -> None:
     text = b"".join(map(bytes, prepare(tensors, {"probe": json.dumps(raw)}).chunks()))
     with pytest.raises(CheckpointError, match="probe is damaged"):
         probefile.from_bytes(text)
+
+
+# -- near ties ------------------------------------------------------------------------------------
+
+
+class Chooser(nn.Module):
+    """Two actions whose logits differ by `gap`; gives the choice, as a tensor and as a number."""
+
+    def __init__(self, gap: float, answers: bool = True) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor([1.0, 1.0 + gap]))
+        self.answers = answers
+
+    def forward(self, obs: Any) -> Any:
+        logits = self.logits + obs * 0
+        chosen = logits.argmax(-1)
+        return logits, chosen, int(chosen), bool(self.answers)
+
+
+@pytest.mark.parametrize(("gap", "same"), [(1e-6, True), (2e-5, True), (1e-3, False)])
+def test_choices_between_near_ties_are_no_difference(gap: float, same: bool) -> None:
+    recorded = probes.record(Chooser(gap), torch.zeros(1))
+    other = Chooser(-gap)
+    found = probes.replay(other, recorded)
+    assert found.ok is same
+    if same:
+        assert [text.endswith("(near ties)") for text in found.skipped] == [True, True]
+        assert torch.equal(other.logits.detach(), torch.tensor([1.0, 1.0 - gap]))
+
+
+def test_a_choice_that_is_no_tie_is_a_fault_however_close_the_rest() -> None:
+    recorded = probes.record(lambda obs: (obs, obs.argmax(-1)), torch.tensor([1.0, 2.0]))
+    found = probes.replay(lambda obs: (obs, obs.argmin(-1)), recorded)
+    assert found.faults == ("out.1 differs in 1 of 1 int64 values",)
+    answers = probes.replay(Chooser(1e-6, False), probes.record(Chooser(1e-6), torch.zeros(1)))
+    assert answers.faults == ("out.3 is False, and was True",)
