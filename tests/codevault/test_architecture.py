@@ -310,7 +310,7 @@ LAUGHS = b"class_path: m.x\na: &a [1,1,1,1,1,1,1,1,1]\n" + b"".join(
     ],
 )
 def test_hostile_architectures_are_refused_in_time_and_memory(tmp_path: Path, text: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     tracemalloc.start()
     try:
         with pytest.raises(CheckpointError, match=r"damaged policy_architecture\.yaml"):
@@ -318,7 +318,7 @@ def test_hostile_architectures_are_refused_in_time_and_memory(tmp_path: Path, te
         assert tracemalloc.get_traced_memory()[1] < 64 << 20
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_texts_like_numbers_stay_texts(tmp_path: Path) -> None:
