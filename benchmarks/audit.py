@@ -10,12 +10,9 @@ A third arm, `found`, is the audit of code that changed things, which reads old 
 
 from __future__ import annotations
 
-import argparse
 import gc
 import importlib
-import json
 import os
-import platform
 import random
 import statistics
 import sys
@@ -26,9 +23,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from benchmarks import result
 from codevault import audit
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Callable, Iterator, Sequence
 
 BUDGET_MS: Final = 15.0
@@ -148,11 +147,7 @@ def _time(run: Callable[[], audit.Audit]) -> tuple[float, audit.Audit]:
     return (time.process_time_ns() - start) / 1e6, found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.audit")
-    parser.add_argument("--quick", action="store_true", help="few rounds")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    options = parser.parse_args(arguments)
+def run(options: Namespace) -> dict[str, Any]:
     load_application()
     with tempfile.TemporaryDirectory(prefix="audit-") as folder:
         names = list(make_shared(Path(folder)))
@@ -162,14 +157,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name in (SPLINT, SHARED, *names):
                 sys.modules.pop(name, None)
     print(figures)
-    if options.json is not None:
-        machine: dict[str, Any] = {
-            "python": platform.python_version(),
-            "cores": os.cpu_count(),
-            "load": os.getloadavg()[0],
-        }
-        options.json.write_text(json.dumps({**machine, **asdict(figures)}, indent=1) + "\n")
-    return int(figures.verdict.startswith("above"))
+    return asdict(figures)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    figures = result.command(result.parser("audit"), run, arguments)
+    return int(figures["verdict"].startswith("above"))
 
 
 if __name__ == "__main__":

@@ -8,42 +8,32 @@ a run of their own.
 
 Run from the repository's root:
 
-    python -m benchmarks.cold_fetch [--repo PATH --commit SHA --folder PATH] [--rounds 15]
+    python -m benchmarks.cold_fetch [--quick] [--json FILE] [--repo PATH --commit SHA --folder PATH]
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import json
 import os
 import random
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from benchmarks import result
+from benchmarks.git_server import Relay, served, write_repository
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from argparse import Namespace
 
 HERE: Final = Path(__file__).resolve().parent.parent
 BUDGET: Final = 1.0
 NOISE: Final = 0.10
 ARMS: Final = ("git", "control", "codevault")
-
-_SERVER: Final = """[uploadpack]
-	allowFilter = true
-	allowAnySHA1InWant = true
-[safe]
-	directory = *
-"""
 
 _CODEVAULT: Final = """
 import sys, time
@@ -59,123 +49,6 @@ print((time.process_time() - start) * 1e3)
 _GIT: Final = """
 git init -q "$0"; cd "$0"; git fetch -q --depth 1 "$1" "$2"; git checkout -q FETCH_HEAD
 """
-
-
-# -- the repository and its server ----------------------------------------------------------------
-
-
-def write_repository(path: Path, files: int, commits: int) -> str:
-    """A bare repository of the standard library's modules, in 50 packages.
-
-    Args:
-        path: Where it is made.
-        files: Most modules in it.
-        commits: Its history: each commit adds a line to five modules.
-
-    Returns:
-        The last commit but one, so that it is no tip.
-    """
-    choose = random.Random(0)
-    library = Path(sysconfig.get_path("stdlib"))
-    found = sorted(p for p in library.rglob("*.py") if "site-packages" not in p.parts)
-    texts = [file.read_bytes() for file in found[:: max(1, len(found) // files)][:files]]
-    stream: list[bytes] = []
-    for number in range(commits):
-        head = f"commit refs/heads/main\ncommitter A <a@b> {1_700_000_000 + number} +0000\n"
-        stream.append(head.encode() + b"data 1\nx\n")
-        for i in range(len(texts)) if number == 0 else choose.sample(range(len(texts)), 5):
-            if number:
-                texts[i] += b"# changed by commit %d\n" % number
-            name = f"src/p{i % 50}/m{i}.py"
-            stream.append(f"M 100644 inline {name}\ndata {len(texts[i])}\n".encode() + texts[i])
-    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(path)], check=True)
-    git = ["git", "-C", str(path)]
-    subprocess.run([*git, "fast-import", "--quiet"], input=b"".join(stream), check=True)
-    subprocess.run([*git, "repack", "-adfq"], check=True)
-    done = subprocess.run([*git, "rev-parse", "main~1"], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def served(repository: Path, work: Path) -> Iterator[int]:
-    """`git daemon` for the folder that a bare repository lies in; gives the port."""
-    config = work / "server.gitconfig"
-    config.write_text(_SERVER)
-    where = subprocess.run(["git", "--exec-path"], check=True, capture_output=True, text=True)
-    port = _free_port()
-    daemon = subprocess.Popen(
-        [
-            os.path.join(where.stdout.strip(), "git-daemon"),
-            "--reuseaddr",
-            "--export-all",
-            "--listen=127.0.0.1",
-            f"--port={port}",
-            f"--base-path={repository.parent}",
-            str(repository.parent),
-        ],
-        env={**os.environ, "GIT_CONFIG_GLOBAL": str(config)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(500):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            time.sleep(0.02)
-        yield port
-    finally:
-        daemon.terminate()
-        daemon.wait()
-
-
-class Relay:
-    """A TCP relay on the loopback that counts the bytes of both directions."""
-
-    def __init__(self, port: int) -> None:
-        self.bytes, self._target = 0, port
-        self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self._start(self._accept)
-
-    def _start(self, work: Callable[..., None], *args: socket.socket) -> None:
-        self._threads.append(threading.Thread(target=work, args=args, daemon=True))
-        self._threads[-1].start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                self._start(
-                    self._relay, near, socket.create_connection(("127.0.0.1", self._target))
-                )
-
-    def _relay(self, near: socket.socket, far: socket.socket) -> None:
-        with near, far:
-            back = threading.Thread(target=self._copy, args=(far, near), daemon=True)
-            back.start()
-            self._copy(near, far)
-            back.join()
-
-    def _copy(self, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
-                self.bytes += len(data)
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        """Accept nothing more, and wait for what is under way."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in list(self._threads):
-            thread.join(10)
 
 
 # -- one run of an arm ----------------------------------------------------------------------------
@@ -256,7 +129,16 @@ def compare(repository: Path, commit: str, folder: str, rounds: int) -> dict[str
         arm: {key: round(statistics.median(run[key] for run in runs), 1) for key in runs[0]}
         for arm, runs in results.items()
     }
-    report: dict[str, Any] = {"rounds": rounds, "bytes": received, "medians": medians}
+    command = ["git", "-C", str(repository), "ls-tree", "-rl", commit]
+    listed = subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
+    sizes = [line.split()[3] for line in listed]
+    report: dict[str, Any] = {
+        "files": len(sizes),
+        "mb": round(sum(int(size) for size in sizes if size.isdigit()) / 1e6, 1),
+        "rounds": rounds,
+        "bytes": received,
+        "medians": medians,
+    }
     return {**report, **verdict(medians)}
 
 
@@ -267,6 +149,8 @@ def verdict(medians: dict[str, dict[str, float]]) -> dict[str, Any]:
         return round(medians[arm][key] / medians["git"][key], 3)
 
     control = ratio("control", "cpu_ms")
+    if abs(control - 1) > NOISE:
+        return {"control_ratio": control, "no_verdict": f"the control is off: {control}"}
     report: dict[str, Any] = {
         "ratio": ratio("codevault", "cpu_ms"),
         "call_ratio": ratio("codevault", "call_ms"),
@@ -275,31 +159,28 @@ def verdict(medians: dict[str, dict[str, float]]) -> dict[str, Any]:
         "control_ratio": control,
         "control_user_ratio": ratio("control", "user_ms"),
     }
-    if abs(control - 1) <= NOISE:
-        report["within_budget"] = report["ratio"] <= BUDGET
-    else:
-        report["no_verdict"] = f"the control is off: {control}"
-    return report
+    return {**report, "within_budget": report["ratio"] <= BUDGET}
 
 
-def main() -> None:
-    """Prints one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--repo", type=Path, help="a bare repository to serve")
-    parser.add_argument("--commit", help="a full commit id in it")
-    parser.add_argument("--folder", default="src/p7", help="the sub-tree whose bytes are counted")
-    parser.add_argument("--files", type=int, default=2000)
-    parser.add_argument("--commits", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=15)
-    options = parser.parse_args()
+def measure(options: Namespace) -> dict[str, Any]:
+    files, commits, rounds = (100, 3, 2) if options.quick else (2000, 300, 15)
     with tempfile.TemporaryDirectory() as work:
         if options.repo is None:
             repository = Path(work) / "generated.git"
-            commit = write_repository(repository, options.files, options.commits)
+            commit = write_repository(repository, files, commits)
         else:
             repository, commit = options.repo.resolve(), options.commit
-        report = compare(repository, commit, options.folder, options.rounds)
-    print(json.dumps(report, indent=2))
+        told = options.name or f"generated: standard library, {commits} commits"
+        return {"repository": told, **compare(repository, commit, options.folder, rounds)}
+
+
+def main() -> None:
+    line = result.parser("cold_fetch")
+    line.add_argument("--repo", type=Path, help="a bare repository to serve")
+    line.add_argument("--name", help="what the page calls it")
+    line.add_argument("--commit", help="a full commit id in it")
+    line.add_argument("--folder", default="src/p7", help="the sub-tree whose bytes are counted")
+    result.command(line, measure)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,11 @@ machine is too noisy and no verdict is given.
 
 Run from the repository's root:
 
-    python -m benchmarks.import_snapshot [--modules 50 200 500] [--rounds 21]
+    python -m benchmarks.import_snapshot [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -24,7 +23,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from benchmarks import result
+
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Callable
 
 HERE: Final = Path(__file__).resolve().parent.parent
@@ -193,6 +195,8 @@ def _verdict(medians: dict[str, dict[str, float]]) -> dict[str, Any]:
         return round(medians[arm][key] / medians["plain"][key], 3)
 
     control = ratio("control", "cpu_ms")
+    if abs(control - 1) > NOISE:
+        return {"control_ratio": control, "no_verdict": f"the control is off: {control}"}
     host = medians["control"]
     report: dict[str, Any] = {
         "ratio": ratio("mounted", "cpu_ms"),
@@ -201,11 +205,7 @@ def _verdict(medians: dict[str, dict[str, float]]) -> dict[str, Any]:
         "from_import_control_ratio": ratio("control", "from_import_ns"),
         "host_import_ratio": round(host["host_import_installed_ns"] / host["host_import_ns"], 3),
     }
-    if abs(control - 1) <= NOISE:
-        report["within_budget"] = report["ratio"] <= BUDGET
-    else:
-        report["no_verdict"] = f"the control is off: {control}"
-    return report
+    return {**report, "within_budget": report["ratio"] <= BUDGET}
 
 
 def _prepare(top: str) -> None:
@@ -231,15 +231,13 @@ print(json.dumps(child(*sys.argv[1:])))
 """
 
 
+def measure(options: Namespace) -> dict[str, Any]:
+    sizes, rounds = ((12, 30), 3) if options.quick else ((50, 200, 500), 21)
+    return {"rounds": rounds, "rows": [compare(modules, rounds) for modules in sizes]}
+
+
 def main() -> None:
-    """Prints one JSON object per tree size."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--modules", type=int, nargs="+", default=[50, 200, 500])
-    parser.add_argument("--rounds", type=int, default=21)
-    options = parser.parse_args()
-    sys.path.insert(0, str(HERE / "importhook"))
-    for modules in options.modules:
-        print(json.dumps(compare(modules, options.rounds), indent=2))
+    result.command(result.parser("import_snapshot"), measure)
 
 
 if __name__ == "__main__":

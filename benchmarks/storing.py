@@ -15,127 +15,33 @@ codevault verifies what it reads. Disk space and inodes are what `du` says; comp
 
 Run from the repository's root:
 
-    python -m benchmarks.storing [--repo PATH --roots src] [--commits 50] [--rounds 7]
+    python -m benchmarks.storing [--repo PATH --roots src] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
-import argparse
 import compileall
-import hashlib
-import json
 import os
 import random
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.import_snapshot import HERE, write_tree
+from benchmarks import result
+from benchmarks.import_snapshot import HERE
+from benchmarks.keeping import KEEP, generated, git
 from benchmarks.warm_load import MARK, MEMORY, between_marks, missing
 from codevault.splint import compile_code
-from codevault_cache import Cache, Wanted, publish, warm
+from codevault_cache import Cache, publish
 from codevault_cache.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from argparse import Namespace
 
 ARMS: Final = ("codevault", "worktree", "control", "clone", "hub", "package")
-
-
-def git(repo: str, *arguments: str) -> bytes:
-    """What a git command prints."""
-    identity = ["-c", "user.name=A", "-c", "user.email=a@b"]
-    command = ["git", *identity, "-C", repo, *arguments]
-    return subprocess.run(command, check=True, capture_output=True).stdout
-
-
-def generated(top: str, modules: int, commits: int) -> str:
-    """A repository whose every commit changes one module of many."""
-    write_tree(Path(top), modules)
-    git(top, "init", "-q")
-    for n in range(commits):
-        file = Path(top, f"src/big/s{n % 10}/m{n % modules}.py")
-        file.write_text(f"{file.read_text()}\nVERSION = {n}\n")
-        git(top, "add", "-A")
-        git(top, "commit", "-qm", str(n))
-    return top
-
-
-# -- each arm keeps one commit --------------------------------------------------------------------
-
-
-def _codevault(repo: str, commit: str, roots: list[str], place: str) -> None:
-    wanted = Wanted(repo, commit, roots=tuple(roots), shared=(), include=())
-    warm(Cache.open(place), [wanted])
-
-
-def _worktree(repo: str, commit: str, roots: list[str], place: str) -> None:
-    folder = f"{place}/{commit}"
-    git(repo, "worktree", "add", "-q", "--no-checkout", "--detach", folder, commit)
-    git(folder, "checkout", "-q", commit, "--", *roots)
-
-
-def _clone(repo: str, commit: str, roots: list[str], place: str) -> None:
-    folder = f"{place}/{commit}"
-    git(".", "clone", "-q", "--local", "--no-checkout", repo, folder)
-    git(folder, "checkout", "-q", commit, "--", *roots)
-
-
-def files(repo: str, commit: str, roots: list[str]) -> dict[str, bytes]:
-    """The regular files of a commit below some folders."""
-    listed = git(repo, "ls-tree", "-r", "-z", commit, "--", *roots).decode().split("\0")[:-1]
-    rows = [(row.split()[2], row.partition("\t")[2]) for row in listed if row.startswith("100")]
-    asked = "".join(f"{oid}\n" for oid, _ in rows).encode()
-    command = ["git", "-C", repo, "cat-file", "--batch"]
-    out = subprocess.run(command, input=asked, check=True, capture_output=True).stdout
-    found, at = {}, 0
-    for _, path in rows:
-        end = out.index(b"\n", at)
-        size = int(out[at:end].split()[2])
-        found[path] = out[end + 1 : end + 1 + size]
-        at = end + size + 2
-    return found
-
-
-def _hub(repo: str, commit: str, roots: list[str], place: str) -> None:
-    os.makedirs(f"{place}/blobs", exist_ok=True)
-    for path, content in files(repo, commit, roots).items():
-        blob = f"{place}/blobs/{hashlib.sha256(content).hexdigest()}"
-        if not os.path.exists(blob):
-            Path(blob).write_bytes(content)
-        link = f"{place}/{commit}/{path}"
-        os.makedirs(os.path.dirname(link), exist_ok=True)
-        os.symlink(blob, link)
-
-
-def _package(repo: str, commit: str, roots: list[str], place: str) -> None:
-    from torch.package.package_exporter import PackageExporter
-
-    os.makedirs(place, exist_ok=True)
-    with PackageExporter(f"{place}/{commit}.zip") as exporter:
-        exporter.extern("**")
-        for path, content in files(repo, commit, roots).items():
-            folder, _, name = path.rpartition("/")
-            if path.endswith(".py"):
-                module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-                text = content.decode()
-                exporter.save_source_string(module, text, name == "__init__.py", False)
-            else:
-                exporter.save_binary("files." + folder.replace("/", ".").strip("."), name, content)
-
-
-KEEP: Final[dict[str, Callable[[str, str, list[str], str], None]]] = {
-    "codevault": _codevault,
-    "worktree": _worktree,
-    "control": _worktree,
-    "clone": _clone,
-    "hub": _hub,
-    "package": _package,
-}
 
 
 # -- a warm hit, in a process of its own ----------------------------------------------------------
@@ -264,26 +170,26 @@ def _warm_hits(
             report[arm]["calls"] = calls.total() - sum(calls[name] for name in MEMORY)
 
 
-def main() -> None:
-    """Prints the figures of all arms as one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--repo", help="a local repository; a generated one by default")
-    parser.add_argument("--roots", nargs="+", default=["src"])
-    parser.add_argument("--modules", type=int, default=200)
-    parser.add_argument("--commits", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
+def measure(options: Namespace) -> dict[str, Any]:
+    modules, commits, rounds = (12, 3, 1) if options.quick else (200, 50, 7)
     with tempfile.TemporaryDirectory() as top:
         if options.repo is None:
-            repo = generated(top, options.modules, options.commits)
+            repo = generated(top, modules, commits)
+            told = f"a generated repository, each commit changing one of {modules} modules"
         else:  # a clone, since worktrees are registered in the repository
             repo = f"{top}/repo"
             git(".", "clone", "-q", "--bare", "--local", options.repo, repo)
-        range_ = [f"--max-count={options.commits}", "--first-parent", "HEAD", "--", *options.roots]
+            told = f"neighbouring commits of a repository, roots {', '.join(options.roots)}"
+        range_ = [f"--max-count={commits}", "--first-parent", "HEAD", "--", *options.roots]
         listed = git(repo, "rev-list", *range_).decode().split()
-        begin = time.monotonic()
-        report = compare(repo, options.roots, listed[::-1], options.rounds)
-        print(json.dumps({**report, "seconds": round(time.monotonic() - begin)}, indent=2))
+        return {"repository": told, **compare(repo, options.roots, listed[::-1], rounds)}
+
+
+def main() -> None:
+    line = result.parser("storing")
+    line.add_argument("--repo", help="a local repository; a generated one by default")
+    line.add_argument("--roots", nargs="+", default=["src"])
+    result.command(line, measure)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.storing import ARMS, compare, generated, git
+from benchmarks.keeping import generated, git
+from benchmarks.storing import ARMS, compare
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,13 +7,11 @@ counted apart: they grow with the code that stands in memory, however it got the
 
 Run from the repository's root:
 
-    python -m benchmarks.warm_load [--modules 50 200 500]
+    python -m benchmarks.warm_load [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -21,9 +19,13 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from benchmarks import result
 from benchmarks.import_snapshot import HERE, write_tree
+
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 OPENS: Final = 5
 CALLS: Final = 80
@@ -110,16 +112,16 @@ def between_marks(trace: str) -> Counter[str]:
     return calls
 
 
-def main() -> None:
-    """Prints one JSON object per tree size."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--modules", type=int, nargs="+", default=[50, 200, 500])
-    for modules in parser.parse_args().modules:
-        found = count(modules)
-        found["within_budget"] = found["opens"] <= OPENS and found["calls"] <= CALLS
-        print(json.dumps(found))
+def measure(options: Namespace) -> dict[str, Any]:
+    if missing():
+        return {"no_verdict": missing(), "rows": []}
+    return {"rows": [count(modules) for modules in ((10, 60) if options.quick else (50, 200, 500))]}
+
+
+def main() -> int:
+    figures = result.command(result.parser("warm_load"), measure)
+    return int(any(row["opens"] > OPENS or row["calls"] > CALLS for row in figures["rows"]))
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(HERE / "importhook"), str(HERE / "cache")]
-    main()
+    sys.exit(main())

@@ -6,12 +6,11 @@ time, and the anonymous memory that the weights cost.
 
 Run from the repository's root:
 
-    python -m benchmarks.weights [--megabytes 1024] [--rounds 11]
+    python -m benchmarks.weights [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import os
@@ -22,7 +21,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks import result
+
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 HERE: Final = Path(__file__).resolve().parent.parent
 ARMS: Final = ("safetensors", "control", "codevault")
@@ -138,9 +142,10 @@ def compare(megabytes: int, rounds: int) -> dict[str, Any]:
     ratios = {a: round(medians[a]["cpu_ms"] / plain["cpu_ms"], 3) for a in ARMS}
     share = round(medians["codevault"]["anonymous_mb"] / size, 4)
     report: dict[str, Any] = {"megabytes": megabytes, "rounds": rounds, "medians": medians}
-    report |= {"cpu_ratios": ratios, "anonymous_share": share}
+    report |= {"control_ratio": ratios["control"], "anonymous_share": share}
     if abs(ratios["control"] - 1) > NOISE:
         return {**report, "no_verdict": f"the control is off: {ratios['control']}"}
+    report["ratio"] = ratios["codevault"]
     return {**report, "within_budget": ratios["codevault"] <= BUDGET and share < MEMORY}
 
 
@@ -157,13 +162,12 @@ else:
 """
 
 
+def measure(options: Namespace) -> dict[str, Any]:
+    return compare(*((16, 2) if options.quick else (1024, 11)))
+
+
 def main() -> None:
-    """Prints one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--megabytes", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=11)
-    options = parser.parse_args()
-    print(json.dumps(compare(options.megabytes, options.rounds), indent=2))
+    result.command(result.parser("weights"), measure)
 
 
 if __name__ == "__main__":

@@ -71,23 +71,23 @@ def own_folders(top: Path) -> Iterator[None]:
         yield
 
 
-def wheel(version: str) -> str:
+def wheel(version: str, package: str = "stable_baselines3") -> str:
     """The wheel of a release; downloaded once per user.
 
     Skips the test if the package index cannot be reached; in CI that is a failure.
     """
-    name = f"stable_baselines3-{version}-py3-none-any.whl"
+    name = f"{package}-{version}-py3-none-any.whl"
     folder = platformdirs.user_cache_path("codevault-tests", appauthor=False) / "wheels"
     if (folder / name).exists():
         return str(folder / name)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as fresh:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--only-binary=:all:", "--dest", fresh, f"stable-baselines3=={version}"]
+        command += ["--only-binary=:all:", "--dest", fresh, f"{package}=={version}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             said = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-            reason = f"stable-baselines3 {version} cannot be downloaded: {said}"
+            reason = f"{package} {version} cannot be downloaded: {said}"
             if os.environ.get("CI"):
                 pytest.fail(reason)
             pytest.skip(reason)

@@ -1,0 +1,144 @@
+"""`docs/benchmarks.md`, made of the published runs and of nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks import budgets, sections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Run = dict[str, Any]
+
+PLOTS: Final = {
+    "gpu_forward": "![Ratios to native with their intervals](benchmarks/forward.svg)",
+    "import_snapshot": "![CPU time of an import by number of modules](benchmarks/imports.svg)",
+    "scale": "![Time, memory and collection by number of versions](benchmarks/scale.svg)",
+}
+HEAD: Final = """# Benchmarks
+
+Made by `python -m benchmarks` from the runs in `benchmarks/results`. Ratios of one run with a
+control arm: native code against the same native code. Where the control is off (by 1% for forward
+passes, 5% for imports and weights, 10% for fetches), no ratio is claimed. Arms run interleaved,
+in random order, with `PYTHON*` cleared. Budgets are *unresolved* where a run claims no figure, or
+none was made.
+
+## Budgets
+
+"""
+SECTIONS: Final[dict[str, tuple[str, Callable[[Sequence[Run]], str], str]]] = {
+    "gpu_forward": (
+        "Forward pass",
+        sections.gpu_forward,
+        """First exactly: executed bytecodes, dispatched operators with shapes, the profiler's
+lists of operators and kernels, and outputs are equal (these run as tests, with backward passes
+and compiled forms, for published policies too). Then timed: paired ratios to the native arm over
+blocks in random order, 95% bootstrap intervals; all arms share the parameters' memory. The
+planted arm does 2% more work, which the method must see.""",
+    ),
+    "import_snapshot": (
+        "Import of a mounted package",
+        sections.import_snapshot,
+        """A generated package, fresh processes, CPU time, medians. *Plain* reads `.pyc` files;
+*mounted* reads one code pack, hashes it, and serves every module from it.""",
+    ),
+    "warm_load": (
+        "Warm load",
+        sections.warm_load,
+        """strace counts what `codevault.load_code` and the import of every module ask of the
+system: opens, and system calls without those by which the allocator gets memory.""",
+    ),
+    "scale": (
+        "Many versions in one process",
+        sections.scale,
+        """Versions of a package of 60 modules, each with three modules of its own, in the cache;
+fresh processes load them and import every module. `gc.freeze()` after loading takes what is
+loaded out of every later collection; it concerns the whole process, so codevault leaves it to the
+application.""",
+    ),
+    "storing": (
+        "Many commits beside other ways",
+        sections.storing,
+        """Commits of one repository, each kept so that it is ready to run; each arm keeps the
+same files. *clone* is how uv keeps git dependencies, *hub* how the Hugging Face hub's cache lays
+files out, *control* is `git worktree` again. Nobody waits for the disk here. *Warm* is a fresh
+process that gets the code of all modules of the newest commit; only codevault verifies what it
+reads. Disk and inodes as `du` says; compiled code apart; publishing's clock ticks are 10 ms.""",
+    ),
+    "weights": (
+        "Weights",
+        sections.weights,
+        """From open to assigned with every page touched, both files in the page cache, fresh
+processes, medians. `codevault` is `open_checkpoint`, the check that the digest was verified
+before, mapping and assigning; the first load of a file hashes it once.""",
+    ),
+    "saving": (
+        "Saving",
+        sections.saving,
+        """How long a training step waits: `CheckpointManager.save` copies and lets a thread
+write, `torch.save` of weights and optimizer waits for the disk. Wall time, medians.""",
+    ),
+    "second_prefetch": (
+        "A second prefetch",
+        sections.second_prefetch,
+        """1,000 checkpoints of 50 commits on this machine, their repository behind git's HTTP
+server on loopback, granted as a whole; fresh processes, CPU time, medians. *Manifests* opens the
+same files and does nothing else.""",
+    ),
+    "startup": (
+        "Start-up",
+        sections.startup,
+        """What the start-up file by which workers find splints costs a bare interpreter: CPU time
+of fresh processes, medians.""",
+    ),
+    "cold_fetch": (
+        "Cold fetch",
+        sections.cold_fetch,
+        """One commit from `git daemon` on the loopback, against `git fetch --depth 1` and a
+checkout; fresh processes, CPU time of all their children, medians. *Process* counts Python's
+start and the import of the cache; *call* counts from the call of `warm` in a process that has
+imported it, and contains the import of the git library.""",
+    ),
+    "audit": (
+        "Audit",
+        sections.audit,
+        """A look before old code runs, one after it, and the comparison, in a process with a
+usual application's modules; CPU time.""",
+    ),
+}
+
+
+def render(runs: Sequence[Run]) -> str:
+    """The page of some runs.
+
+    Raises:
+        ValueError: A run was quick, or is of an unknown benchmark.
+    """
+    by_name: dict[str, list[Run]] = {}
+    for run in runs:
+        if run["quick"] or run["benchmark"] not in SECTIONS:
+            raise ValueError(f"not a run to publish: {run['benchmark']}")
+        by_name.setdefault(run["benchmark"], []).append(run)
+    head = ["what", "budget", "verdict", "figure"]
+    parts = [HEAD + sections.table(head, budgets.verdicts(by_name))]
+    for name, (title, make, text) in SECTIONS.items():
+        if name not in by_name:
+            parts.append(f"## {title}\n\n`python -m benchmarks.{name}`: not published yet.\n")
+            continue
+        parts.append(f"## {title}\n\n`python -m benchmarks.{name}`. {text}\n")
+        parts.append(make(by_name[name]).strip() + "\n")
+        if name in PLOTS:
+            parts.append(PLOTS[name] + "\n")
+        parts += list(dict.fromkeys(_conditions(run) for run in by_name[name]))
+    return "\n".join(parts)
+
+
+def _conditions(run: Run) -> str:
+    found = run["conditions"]
+    told = f"Python {found['python']}, torch {found['torch']}"
+    said = (
+        f"*{found['date']}; {found['machine']}; {found['system']}; {told}; load {found['load']}.*"
+    )
+    remark = found.get("remark")
+    return f"{said} {remark}\n" if remark else f"{said}\n"

@@ -1,0 +1,212 @@
+"""The page's tables: from a benchmark's runs to text. What is not claimed says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    Run = dict[str, Any]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def claimed(found: dict[str, Any], key: str, form: str = ".3f") -> str:
+    """A figure, or that it is not claimed: benchmarks leave it out where the control is off."""
+    value = found.get(key)
+    return "not claimed" if value is None else format(value, form)
+
+
+def import_snapshot(runs: Sequence[Run]) -> str:
+    head = ["Python", "modules", "plain, ms", "mounted, ms", "ratio", "control"]
+    keys = ("from_import_ratio", "host_import_ratio")
+    rows = [
+        [
+            run["conditions"]["python"],
+            row["modules"],
+            *(f"{row['medians'][arm]['cpu_ms']:.1f}" for arm in ("plain", "mounted")),
+            claimed(row, "ratio"),
+            f"{row['control_ratio']:.3f}",
+            *(claimed(row, key) for key in keys),
+        ]
+        for run in runs
+        for row in run["figures"]["rows"]
+    ]
+    return table([*head, "function-level `from`", "host's own imports"], rows)
+
+
+def warm_load(runs: Sequence[Run]) -> str:
+    keys = ("modules", "opens", "calls", "memory_calls")
+    rows = [[row[key] for key in keys] for run in runs for row in run["figures"]["rows"]]
+    missing = [run["figures"]["no_verdict"] for run in runs if "no_verdict" in run["figures"]]
+    head = ["modules", "opens (budget 5)", "calls (budget 80)", "for memory"]
+    return "\n".join([table(head, rows), *missing])
+
+
+def storing(runs: Sequence[Run]) -> str:
+    head = ["way", "publish, ms CPU", "MB", "MB each further", "compiled, MB each", "inodes each"]
+    keys = ("publish_cpu_ms", "mb", "mb_each_further", "compiled_mb_each", "inodes_each")
+    warm = ("warm_cpu_ms", "opens", "calls")
+    parts = []
+    for run in runs:
+        found = run["figures"]
+        rows = [
+            [name, *(figures.get(key, "") for key in keys + warm)]
+            for name, figures in found["arms"].items()
+        ]
+        parts.append(f"{found['commits']} commits: {found['repository']}.\n")
+        parts.append(table([*head, "warm, ms CPU", "opens", "calls"], rows))
+    return "\n".join(parts)
+
+
+def gpu_forward(runs: Sequence[Run]) -> str:
+    head = ["device", "policy", "batch", "clock", "native, µs", "control", "planted", "isolated"]
+    rows = [
+        [
+            run["figures"]["device"].get("name", "CPU"),
+            row["policy"],
+            row["batch"],
+            row["clock"],
+            f"{row['native_us']:.4g}",
+            interval(row["again"]),
+            interval(row["planted"]),
+            interval(row["isolated"]),
+            row["verdict"],
+        ]
+        for run in runs
+        for row in run["figures"]["rows"]
+    ]
+    kinds = {run["figures"]["device"]["kind"] for run in runs}
+    without = [] if "cuda" in kinds else ["No GPU was at hand: there is no GPU figure here.\n"]
+    return "\n".join([table([*head, "verdict"], rows), *without])
+
+
+def interval(ratio: dict[str, float] | None) -> str:
+    if ratio is None:
+        return "not claimed"
+    if "low" not in ratio:
+        return f"{ratio['median']:.4f}"
+    return f"{ratio['median']:.4f} [{ratio['low']:.4f}, {ratio['high']:.4f}]"
+
+
+def weights(runs: Sequence[Run]) -> str:
+    names = {
+        "safetensors": "`safetensors.torch.load_file` and `load_state_dict(assign=True)`",
+        "control": "the same again (control)",
+        "codevault": "codevault",
+    }
+    rows = []
+    for run in runs:
+        found = run["figures"]
+        ratios = {
+            "safetensors": "1",
+            "control": f"{found['control_ratio']:.3f}",
+            "codevault": claimed(found, "ratio"),
+        }
+        rows += [
+            [
+                found["megabytes"],
+                names[arm],
+                f"{found['medians'][arm]['cpu_ms']:.1f}",
+                ratios[arm],
+                f"{found['medians'][arm]['anonymous_mb']:.0f} MB",
+            ]
+            for arm in names
+        ]
+    return table(["MiB", "arm", "CPU, ms", "ratio", "anonymous memory"], rows)
+
+
+def saving(runs: Sequence[Run]) -> str:
+    rows = [
+        [
+            run["figures"]["megabytes"],
+            *(f"{run['figures']['wait_ms'][arm]:.1f}" for arm in ("torch.save", "codevault")),
+            claimed(run["figures"], "ratio"),
+            f"{run['figures']['control_ratio']:.3f}",
+        ]
+        for run in runs
+    ]
+    return table(["MB", "`torch.save`, ms", "codevault, ms", "ratio", "control"], rows)
+
+
+def startup(runs: Sequence[Run]) -> str:
+    rows = [
+        [
+            f"{run['figures']['bare_ms']:.1f}",
+            claimed(run["figures"], "cost_ms", ".2f"),
+            f"{run['figures']['control_ms']:.2f}",
+        ]
+        for run in runs
+    ]
+    return table(["bare start, ms", "added, ms", "two equal arms differ by, ms"], rows)
+
+
+def cold_fetch(runs: Sequence[Run]) -> str:
+    head = ["repository", "files", "MB", "git, CPU ms", "control", "process", "ratio", "call"]
+    rows = [
+        [
+            found["repository"],
+            f"{found['files']:,}",
+            found["mb"],
+            f"{found['medians']['git']['cpu_ms']:.0f}",
+            f"{found['control_ratio']:.3f}",
+            f"{found['medians']['codevault']['cpu_ms']:.0f}",
+            claimed(found, "ratio"),
+            f"{found['medians']['codevault']['call_ms']:.0f}",
+            claimed(found, "call_ratio"),
+        ]
+        for found in (run["figures"] for run in runs)
+    ]
+    wire = [
+        [run["figures"]["repository"], arm, f"{count:,}"]
+        for run in runs
+        for arm, count in run["figures"].get("bytes", {}).items()
+    ]
+    below = table(["repository", "arm", "bytes on the wire"], wire) if wire else ""
+    return table([*head, "ratio"], rows) + "\n" + below
+
+
+def second_prefetch(runs: Sequence[Run]) -> str:
+    rows: list[list[object]] = []
+    for run in runs:
+        found = run["figures"]
+        asked, ms, spread = found["requests"], found["ms_a_uri"], found["spread"]
+        rows.append(["first, which fetches and compiles", asked["first"], found["first_ms_a_uri"]])
+        for arm, name in (("prefetch", "second"), ("manifests", "manifests")):
+            low, high = spread[arm]
+            count = asked["second"] if arm == "prefetch" else 0
+            rows.append([name, count, f"{ms[arm]} ({low} to {high})"])
+    return table(["arm", "requests", "CPU, ms a URI"], rows)
+
+
+def audit(runs: Sequence[Run]) -> str:
+    keys = ("audited", "high", "first", "worst", "found")
+    rows = [
+        [
+            run["figures"]["modules"],
+            *(f"{run['figures'][key]:.2f}" for key in keys),
+            f"{run['figures']['ratio']:.3f}",
+            run["figures"]["verdict"],
+        ]
+        for run in runs
+    ]
+    head = ["modules loaded", "median, ms", "95% below", "first", "worst", "with findings"]
+    return table([*head, "control", "verdict"], rows)
+
+
+def scale(runs: Sequence[Run]) -> str:
+    parts = []
+    for run in runs:
+        found = run["figures"]
+        keys = ("versions", "cpu_ms", "control_cpu_ms", "mb", "gc_ms", "frozen_gc_ms")
+        head = ["versions", "CPU, ms", "control", "MB", "full collection, ms", "after freezing, ms"]
+        parts.append(table(head, ([row[key] for key in keys] for row in found["rows"])))
+        parts.append(
+            f"A further version: {found['mb_each'][-1]} MB, memory {found['memory']}; "
+            f"time {found['time']} (control {found['control_ratio']}).\n"
+        )
+    return "\n".join(parts)
