@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-from codevault.evolve.names import by_name, similarity
+from codevault.evolve.names import by_name, nearness
 from codevault.evolve.order import by_order
 from codevault.evolve.rows import Row, families, kind, rows, template
-from codevault.evolve.structure import Moves, by_structure
+from codevault.evolve.structure import Moves, by_siblings, by_structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _MOST_CANDIDATES = 8
+# Siblings were decided by both kinds of evidence, and so count as either.
+_BY_NAMES = {"same name", "name", "structure", "siblings"}
+_WITHOUT = {"order", "shape", "siblings"}
 _ROLES = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
 
 
@@ -25,8 +28,8 @@ class Candidate:
 
     key: str
     evidence: tuple[str, ...]
-    """Of `same name`, `name`, `order`, `structure`, `shape` (no other has it), `owner`, and
-    against it `other dtype`, `other shape`."""
+    """Of `same name`, `name`, `order`, `structure`, `siblings` (the rest of the module went
+    there), `shape` (no other has it), `owner`, and against it `other dtype`, `other shape`."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,9 @@ def match_state_dicts(
 
     A key that kept name, shape and dtype is matched, unless its numbered siblings became more,
     fewer or renumbered: then an insertion may have shifted it. Any other key is matched only if
-    evidence from names (`name`, `structure`) and evidence without them (`order`, `shape`)
-    agree, and nothing speaks against it.
+    evidence from names (`same name`, `name`, `structure`) and evidence without them (`order`,
+    `shape`) agree, and nothing speaks against it; the rest of its module (`siblings`) counts as
+    either, not as both.
 
     Args:
         old: Entries (key, shape, dtype, owner class name) in the order of the state_dict.
@@ -118,6 +122,7 @@ def _said(
         "name": by_name(ours, theirs),
         "order": by_order(old, new, decided),
         "structure": by_structure(moves, ours, theirs),
+        "siblings": by_siblings(decided, ours, theirs),
         "shape": _only_one(ours, theirs),
         "same name": {row.key: row.key for row in ours if (row.key, kind(row)) in _places(theirs)},
     }
@@ -148,12 +153,14 @@ def _agreed(said: Mapping[str, Mapping[str, set[str]]]) -> dict[str, str]:
         if len(targets) != 1:
             continue
         [(target, evidence)] = targets.items()
-        if _other_role(key, target):
-            continue
-        if evidence & {"name", "structure"} and evidence & {"order", "shape"}:
+        if len(evidence) > 1 and evidence & _BY_NAMES and evidence & _WITHOUT:
             found[key] = target
     wanted = Counter(target for targets in said.values() for target in targets)
-    return {key: target for key, target in found.items() if wanted[target] == 1}
+    return {
+        key: target
+        for key, target in found.items()
+        if wanted[target] == 1 and not _other_role(key, target)
+    }
 
 
 def _other_role(old: str, new: str) -> bool:
@@ -195,7 +202,7 @@ def _candidates(
     ]
 
     def rank(other: Row) -> tuple[float, ...]:
-        alike = similarity(*sorted((template(row.key), template(other.key))))
+        alike = nearness(row.key, other.key)
         return (
             row.dtype == other.dtype,
             len(said.get(other.key, ())),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from codevault.evolve.rows import Row, kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _LEAST = 0.5
 """The share of two sub-modules that must be equal before it counts as a move."""
@@ -50,6 +50,27 @@ def by_structure(moves: Moves, old: Sequence[Row], new: Sequence[Row]) -> dict[s
             j = line.index(best)
             if [other[j] for k, other in enumerate(shares) if k != i and other[j] >= best] == []:
                 said[keys[i]] = theirs[what][j]
+    return said
+
+
+def by_siblings(
+    decided: Mapping[str, str], old: Sequence[Row], new: Sequence[Row]
+) -> dict[str, str]:
+    """Old key to new key where the other parameters of the same module are known to have gone."""
+    went: dict[str, set[str]] = defaultdict(set)
+    for source, target in decided.items():
+        (module, _, leaf), (other, _, end) = source.rpartition("."), target.rpartition(".")
+        if leaf == end:
+            went[module].add(other)
+    there = {row.key: kind(row) for row in new}
+    said: dict[str, str] = {}
+    for row in old:
+        module, _, leaf = row.key.rpartition(".")
+        # A root's parameters are no module that moves as one.
+        if module and len(went[module]) == 1:
+            target = f"{next(iter(went[module]))}.{leaf}"
+            if there.get(target) == kind(row):
+                said[row.key] = target
     return said
 
 

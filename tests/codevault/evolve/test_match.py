@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import codevault
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CASES = sorted((Path(__file__).parent / "cases").glob("**/*.json"))
 
+unhurried = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 segment = st.sampled_from(["actor", "critic", "net", "0", "1", "2", "q1", "q2", "fc", "weight"])
 key = st.lists(segment, min_size=1, max_size=4).map(".".join)
 entry = st.tuples(
@@ -42,6 +43,7 @@ def mlp(name: str) -> list[tuple[str, tuple[int, ...], str, str]]:
     return linear(f"{name}.0", 8, 4) + linear(f"{name}.2", 8, 8)
 
 
+@unhurried
 @given(state_dict, state_dict)
 def test_every_key_is_accounted_for_once(old: list[Any], new: list[Any]) -> None:
     match = codevault.match_state_dicts(old, new)
@@ -56,6 +58,7 @@ def test_every_key_is_accounted_for_once(old: list[Any], new: list[Any]) -> None
     assert all(match.asked.values())
 
 
+@unhurried
 @given(state_dict, state_dict)
 def test_what_is_automatic_fits(old: list[Any], new: list[Any]) -> None:
     shapes = {row[0]: row[1:3] for row in new}
@@ -64,6 +67,7 @@ def test_what_is_automatic_fits(old: list[Any], new: list[Any]) -> None:
         assert kinds[source] == shapes[target]
 
 
+@unhurried
 @given(state_dict, st.randoms(use_true_random=False))
 def test_kept_names_stay_in_any_order(old: list[Any], chance: random.Random) -> None:
     new = list(old)
@@ -73,6 +77,7 @@ def test_kept_names_stay_in_any_order(old: list[Any], chance: random.Random) -> 
     assert match.added == ()
 
 
+@unhurried
 @given(st.permutations(["alpha", "beta", "gamma"]))
 def test_equal_twins_with_new_names_are_asked(order: list[str]) -> None:
     old = mlp("left") + mlp("middle") + mlp("right")
@@ -167,3 +172,13 @@ def test_no_published_rename_is_matched_wrongly(path: Path) -> None:
     }
     assert wrong == {}
     assert not set(match.dropped) & set(case["truth"])
+
+
+def test_the_rest_of_a_module_goes_along() -> None:
+    """A lone number in a buffer has no shape or order of its own."""
+    old = [*linear("norm_a", 8, 4), ("norm_a.count", (), "int64", "Linear")]
+    new = [("other.steps", (), "int64", ""), *linear("a.norm", 8, 4)]
+    new.append(("a.norm.count", (), "int64", "Linear"))
+    match = codevault.match_state_dicts(old, new)
+    assert match.automatic["norm_a.weight"] == "a.norm.weight"
+    assert match.automatic["norm_a.count"] == "a.norm.count"
