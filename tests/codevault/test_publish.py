@@ -95,6 +95,27 @@ def test_a_commit_that_was_published_by_name_is_found_by_name(
     assert fleet.site.requests == []
 
 
+def test_a_commit_that_shares_names_is_had_without_its_repository(
+    fleet: Fleet, walker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a grant for the commit, what the commit itself says it shares is looked up too."""
+    stated = '[tool.codevault]\nroots = ["src"]\nshared = ["shared_env"]\n'
+    commit = walker.commit({"pyproject.toml": stated})
+    walker.git("push", "--quiet", "origin", "main")
+    path = tmp_path / "sharing.mpt"
+    with monkeypatch.context() as other:
+        other.setenv("XDG_STATE_HOME", str(tmp_path / "somebody"))
+        saved = codevault.save_policy(path, walker.load("walker.net").Walker())
+    assert saved.shared == ("shared_env",)
+    trust = [f"{fleet.repo}@{commit}"]
+    (done,) = publish([path], str(tmp_path / "mirror"), trust=trust)
+    assert done.error is None
+    fleet.site.requests.clear()
+    monkeypatch.setenv("CODEVAULT_MIRROR", str(tmp_path / "mirror"))
+    assert codevault.prefetch([path], trust=trust, cache=tmp_path / "a node").ok
+    assert fleet.site.requests == []
+
+
 def test_many_writers_leave_a_whole_mirror(
     fleet: Fleet, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
