@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shlex
 
 from codevault.errors import FetchError, MissingCheckpointError
@@ -38,7 +39,9 @@ def targets(name: str | os.PathLike[str]) -> list[str]:
     else:
         found = _in_folder(path) if os.path.isdir(path) else [text]
     if not found:
-        folder = os.path.join(shown(text), "**", "*" + _SUFFIX)
+        # From the last folder that is named for certain.
+        head = os.path.dirname(re.split(r"[*?[]", os.path.join(shown(text), ""))[0])
+        folder = os.path.join(head, "**", "*" + _SUFFIX)
         raise MissingCheckpointError(
             f"{shown(text)} stands for no checkpoint",
             "it is a pattern, or a folder, in which no checkpoint lies",

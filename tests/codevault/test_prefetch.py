@@ -165,8 +165,11 @@ def test_names_are_patterns_folders_lists_and_standard_input(
     strange = tmp_path / "[a].mpt"
     strange.write_bytes(Path(first).read_bytes())
     assert targets(strange) == [str(strange)]
-    with pytest.raises(MissingCheckpointError, match="stands for no checkpoint"):
-        targets(str(tmp_path / "none*.mpt"))
+    (tmp_path / "empty").mkdir()
+    for nothing in (tmp_path / "empty" / "none*.mpt", tmp_path / "empty"):
+        with pytest.raises(MissingCheckpointError, match="stands for no checkpoint") as caught:
+            targets(nothing)
+        assert caught.value.hint == f"codevault prefetch '{tmp_path}/empty/**/*.mpt'"
 
 
 def test_json_lines_have_these_keys(fleet: Fleet, tmp_path: Path) -> None:

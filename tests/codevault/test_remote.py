@@ -159,6 +159,25 @@ def test_s3_manifest_reads_ranges(bucket: Any, tmp_path: Path, walker: Any) -> N
     assert sum(asked) < 1 << 20
 
 
+def test_s3_patterns_and_folders_are_prefetched(bucket: Any, tmp_path: Path, walker: Any) -> None:
+    codevault.save_policy(tmp_path / "best.mpt", walker.net.Walker(), probe=OBS)
+    for name in ("many/a/1.mpt", "many/b/c/2.mpt", "many/b/notes.txt"):
+        bucket.put_file(str(tmp_path / "best.mpt"), f"runs/{name}")
+    for pattern, found in {
+        "s3://runs/many/**/*.mpt": ["s3://runs/many/a/1.mpt", "s3://runs/many/b/c/2.mpt"],
+        "s3://runs/many/b/c/": ["s3://runs/many/b/c/2.mpt"],
+    }.items():
+        report = codevault.prefetch([pattern])
+        assert report.ok, report.failures
+        assert [item.uri for item in report.items] == found
+        assert report.snapshots == 1
+        assert report.requests >= len(found)
+    (none,) = codevault.prefetch(["s3://runs/nothing/*.mpt"]).items
+    assert none.error is not None
+    assert none.error.reference == "missing-checkpoint"
+    assert none.error.hint == "codevault prefetch 's3://runs/nothing/**/*.mpt'"
+
+
 def test_s3_errors_name_the_object(bucket: Any) -> None:
     for uri in ("s3://runs/none.mpt", "s3://no-such-bucket/none.mpt"):
         with pytest.raises(FetchError, match=r"none\.mpt could not be read"):
