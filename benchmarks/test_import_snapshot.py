@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from benchmarks.import_snapshot import ARMS, compare
+from benchmarks.import_snapshot import ARMS, _verdict, compare
 
 
 def test_a_tiny_comparison_runs_and_reports_every_arm() -> None:
@@ -8,3 +8,18 @@ def test_a_tiny_comparison_runs_and_reports_every_arm() -> None:
     assert set(report["medians"]) == set(ARMS)
     assert ("ratio" in report) == ("within_budget" in report)  # none where the control is off
     assert ("within_budget" in report) != ("no_verdict" in report)
+
+
+def test_no_ratio_is_given_where_its_control_is_off() -> None:
+    def medians(imports: float, single: float) -> dict[str, dict[str, float]]:
+        names = ("host_import_ns", "host_import_installed_ns")
+        plain = {"cpu_ms": 100.0, "from_import_ns": 50.0}
+        control = {"cpu_ms": imports, "from_import_ns": single, **dict.fromkeys(names, 40.0)}
+        return {"plain": plain, "mounted": {**plain, "cpu_ms": 80.0}, "control": control}
+
+    claimed = _verdict(medians(101, 51))
+    assert (claimed["ratio"], claimed["host_import_ratio"], claimed["within_budget"]) == (0.8, 1, 1)
+    assert not {"ratio", "host_import_ratio"} & _verdict(medians(110, 51)).keys()
+    single_off = _verdict(medians(101, 60))
+    assert single_off["ratio"] == 0.8
+    assert not {"from_import_ratio", "host_import_ratio"} & single_off.keys()
