@@ -34,6 +34,7 @@ from codevault.audits.blame import Blame
 from codevault.audits.check import ABSENT, Change, Check
 from codevault.audits.findings import Audit, Finding, Undo, mark
 from codevault.audits.wording import describe
+from codevault.changing import unchanged
 from codevault.errors import AuditWarning
 
 if TYPE_CHECKING:
@@ -160,13 +161,15 @@ def watching(
     if splint is None or _watched.get():
         yield Watch()
         return
-    watch = Watch(take(splint, shared))
+    with unchanged():
+        watch = Watch(take(splint, shared))
     token = _watched.set(True)
     try:
         yield watch
     finally:
         _watched.reset(token)
-        watch.finish(kept)
+        with unchanged():
+            watch.finish(kept)
         if watch.audit:
             _audits[splint] = of(splint) + watch.audit
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from codevault.changing import changing
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -16,8 +18,14 @@ def full_precision() -> Iterator[None]:
     """Has float32 computed in float32; what the application had chosen is put back on leaving.
 
     On recent GPUs cuDNN rounds float32 to 10 bits unless told otherwise, and so does what
-    `torch.set_float32_matmul_precision("high")` allows: a difference of 1e-3 between devices.
+    `torch.set_float32_matmul_precision("high")` allows: a difference of 1e-3 between devices. The
+    choice is the whole process's: runs in several threads wait for each other.
     """
+    with changing():
+        yield from _full_precision()
+
+
+def _full_precision() -> Iterator[None]:
     backends: Any = torch.backends
     if not hasattr(backends.cuda.matmul, "fp32_precision"):  # before torch 2.9
         allowed, precision = backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()

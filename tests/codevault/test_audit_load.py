@@ -119,3 +119,31 @@ def test_audit_of_an_import_warns_where_it_is_asked_for(project: Any) -> None:
     assert splint.audit.restore() == ()
     splint.import_module("walker.net")
     splint.unload()
+
+
+def test_audit_waits_for_a_probe_of_another_thread(walker: Any) -> None:
+    """A replay chooses full precision for the whole process, for as long as it runs."""
+    import threading
+
+    from codevault.precision import full_precision
+
+    place: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = place.fp32_precision
+    inside, leave = threading.Event(), threading.Event()
+
+    def replay() -> None:
+        with full_precision():
+            inside.set()
+            leave.wait(60)
+
+    others = [threading.Thread(target=replay) for _ in range(2)]
+    for other in others:
+        other.start()
+    assert inside.wait(60)
+    threading.Timer(0.2, leave.set).start()
+    splint = codevault.load_code(walker.top, walker.head)
+    splint.import_module("walker.net")
+    for other in others:
+        other.join()
+    assert not splint.audit
+    assert place.fp32_precision == before
