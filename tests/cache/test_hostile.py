@@ -61,7 +61,8 @@ def test_hostile_names_are_refused(
     address = str(repo.top)
     if kind == "http":
         repo.git("update-ref", "refs/heads/main", commit)
-        address = request.getfixturevalue("http_server")(tmp_path).url + "/work/.git"
+        server = request.getfixturevalue("http_server")(tmp_path)
+        address = f"{server.url}/{repo.top.name}/.git"
     # git itself cannot serve a tree with an empty name.
     kinds = (
         errors.UnsafeName,
