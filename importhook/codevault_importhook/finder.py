@@ -6,9 +6,8 @@ import sys
 from sys import _getframe
 from typing import TYPE_CHECKING
 
-from codevault_importhook import dynamic, registry, specs
+from codevault_importhook import compiled, dynamic, registry, specs
 from codevault_importhook.naming import PREFIX
-from codevault_importhook.origin import is_third_party
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,20 +68,21 @@ def _refuse_unseen() -> None:
     application has imported before is taken from `sys.modules` without a question.
     """
     frames = list(_import_system(_getframe(2)))
-    if not frames or frames[-1].f_code.co_name != "_find_and_load" or frames[-1].f_back is None:
+    caller = frames[-1].f_back if frames else None
+    if caller is None:
         return
-    module = frames[-1].f_back.f_globals.get("__name__")
-    mount = registry.get(module) if isinstance(module, str) else None
+    if compiled.loading(caller.f_code):
+        mount = caller.f_locals["self"].mount
+        while frames and frames[-1].f_code.co_name != "_find_and_load":
+            frames.pop()
+    else:
+        module = caller.f_globals.get("__name__")
+        mount = registry.get(module) if isinstance(module, str) else None
+    if mount is None or not frames or frames[-1].f_code.co_name != "_find_and_load":
+        return
     name: str = frames[-1].f_locals["name"]
-    if mount is None or not mount.rules.owns(name) or mount.is_host(name):
-        return
-    if not is_third_party(name.partition(".")[0], regular_only=False):
-        raise ImportError(
-            f"{mount.name} imports its own {name!r} in a way that cannot be followed, such as "
-            f"from C code, and would get the application's; if that will do, share it "
-            f"(shared=[{name!r}])",
-            name=name,
-        )
+    if mount.claims(name):
+        raise compiled.unfollowed(mount, name)
 
 
 def _import_system(frame: FrameType | None) -> Iterator[FrameType]:

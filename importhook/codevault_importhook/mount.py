@@ -97,6 +97,15 @@ class Mount:
             known = self._third_party[top] = self._is_third_party(top)
         return known
 
+    def claims(self, module: str) -> bool:
+        """Whether compiled code that asks for `module` means the snapshot's, beyond doubt.
+
+        Not so for a library that is installed too: its own compiled code asks for it as well.
+        """
+        if not self.rules.owns(module) or self.is_host(module):
+            return False
+        return not origin.is_third_party(module.partition(".")[0], regular_only=False)
+
     def _is_third_party(self, top: str) -> bool:
         found = self._folders.find(top, self.roots)
         if found is None or found.path is not None:

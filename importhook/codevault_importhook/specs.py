@@ -7,9 +7,10 @@ import sys
 from functools import partial
 from importlib._abc import Loader
 from importlib._bootstrap_external import _NamespacePath  # type: ignore[attr-defined]
-from importlib.machinery import ExtensionFileLoader, ModuleSpec
+from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING
 
+from codevault_importhook.compiled import CompiledLoader
 from codevault_importhook.naming import WIDTH
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def find(mount: Mount, fullname: str, path: Sequence[str] | None) -> ModuleSpec 
     if found.is_extension:
         location = mount.source.location(found.path)
         return importlib.util.spec_from_file_location(
-            fullname, location, loader=ExtensionFileLoader(fullname, location)
+            fullname, location, loader=CompiledLoader(mount, fullname, location)
         )
     return of_file(mount, fullname, found.path)
 

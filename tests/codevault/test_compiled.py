@@ -11,6 +11,7 @@ import torch
 import codevault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 FILES = {
@@ -52,15 +53,34 @@ def test_stand_in_travels_with_the_policy(project: Any, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def fast(tmp_path: Path) -> dict[str, str | bytes]:
-    """A compiled `gait._fast` that counts its calls in static memory, from five on."""
+def build(tmp_path: Path) -> Callable[[str], dict[str, str | bytes]]:
+    """Compiles C text to `gait._fast`; the files of a tree with it."""
     import subprocess
     import sysconfig
 
-    source = tmp_path / "fast.c"
-    source.write_text(
+    def compiled(text: str) -> dict[str, str | bytes]:
+        source, library = tmp_path / "fast.c", tmp_path / "fast.so"
+        source.write_text(f"#include <Python.h>\n{text}")
+        include = sysconfig.get_paths()["include"]
+        compiler = ["cc", "-shared", "-fPIC", f"-I{include}", str(source), "-o", str(library)]
+        try:
+            done = subprocess.run(compiler, capture_output=True, text=True)
+        except OSError as error:
+            pytest.skip(f"no C compiler: {error}")
+        if "Python.h: No such file" in done.stderr:
+            pytest.skip("this interpreter came without its headers")
+        assert done.returncode == 0, done.stderr
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        return {**FILES, f"src/gait/_fast{suffix}": library.read_bytes()}
+
+    return compiled
+
+
+@pytest.fixture
+def fast(build: Any) -> dict[str, str | bytes]:
+    """A compiled `gait._fast` that counts its calls in static memory, from five on."""
+    files: dict[str, str | bytes] = build(
         """
-        #include <Python.h>
         static long calls = 4;
         static PyObject *scale(PyObject *self, PyObject *none) { return PyLong_FromLong(++calls); }
         static PyMethodDef methods[] = {{"scale", scale, METH_NOARGS, ""}, {NULL}};
@@ -68,17 +88,7 @@ def fast(tmp_path: Path) -> dict[str, str | bytes]:
         PyMODINIT_FUNC PyInit__fast(void) { return PyModule_Create(&module); }
         """
     )
-    include = sysconfig.get_paths()["include"]
-    library = tmp_path / "fast.so"
-    compiler = ["cc", "-shared", "-fPIC", f"-I{include}", str(source), "-o", str(library)]
-    try:
-        done = subprocess.run(compiler, capture_output=True, text=True)
-    except OSError as error:
-        pytest.skip(f"no C compiler: {error}")
-    if done.returncode:
-        pytest.skip(f"cannot build an extension here: {done.stderr[:200]}")
-    suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    return {**FILES, f"src/gait/_fast{suffix}": library.read_bytes()}
+    return files
 
 
 def test_extension_module_in_the_tree_loads_below_the_splint(project: Any, fast: Any) -> None:
@@ -97,3 +107,45 @@ def test_extension_module_of_two_versions_has_a_state_for_each(project: Any, fas
     assert one is not two
     assert one.__file__ != two.__file__
     assert [one.scale(), one.scale(), two.scale(), one.scale(), two.scale()] == [5, 6, 5, 7, 6]
+
+
+ONE_NAME = 'PyObject_GetAttrString(from, "Size")'
+
+
+@pytest.mark.parametrize("imported", [False, True], ids=["twin-not-imported", "twin-imported"])
+@pytest.mark.parametrize("phases", [1, 2])
+@pytest.mark.parametrize("what", ["from", ONE_NAME], ids=["module", "class"])
+def test_strings_compiled_module_that_imports_own_names_is_refused(
+    project: Any, build: Any, imported: bool, phases: int, what: str
+) -> None:
+    """[strings] C code is not rewritten: it gets the application's module, or nothing."""
+    fill = f"""
+        PyObject *from = PyImport_ImportModule("gait.sizes");
+        if (!from) return FAILED;
+        PyModule_AddObject(m, "got", {what});
+        """
+    single = f"""
+        #define FAILED NULL
+        static struct PyModuleDef module = {{PyModuleDef_HEAD_INIT, "_fast", "", -1}};
+        PyMODINIT_FUNC PyInit__fast(void) {{
+            PyObject *m = PyModule_Create(&module); {fill} return m; }}
+        """
+    multi = f"""
+        #define FAILED -1
+        static int fill(PyObject *m) {{ {fill} return 0; }}
+        static PyModuleDef_Slot slots[] = {{ {{Py_mod_exec, fill}}, {{0, NULL}} }};
+        static struct PyModuleDef module = {{
+            PyModuleDef_HEAD_INIT, "_fast", "", 0, NULL, slots}};
+        PyMODINIT_FUNC PyInit__fast(void) {{ return PyModuleDef_Init(&module); }}
+        """
+    files = {**build(single if phases == 1 else multi), "src/gait/sizes.py": "class Size: pass\n"}
+    commit = project.commit(files)
+    if imported:
+        project.load("gait.sizes")
+    splint = codevault.load_code(project.top, commit)
+    with pytest.raises(ImportError, match=r"own 'gait(\.sizes)?' in a way that cannot be followed"):
+        splint.import_module("gait._fast")
+    assert imported == ("gait.sizes" in sys.modules)
+    shared = codevault.load_code(project.top, commit, shared=["gait.sizes"])
+    project.load("gait.sizes")
+    assert shared.import_module("gait._fast").got
