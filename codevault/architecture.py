@@ -198,8 +198,13 @@ def read(checkpoint: Checkpoint) -> dict[str, Any]:
     Raises:
         CheckpointError: It is damaged, or is no architecture.
     """
-    where = f"{checkpoint.path} has a damaged {ARCHITECTURE}"
-    data = plain_yaml(read_member(checkpoint, ARCHITECTURE), where)
+    return parse(read_member(checkpoint, ARCHITECTURE), checkpoint.path)
+
+
+def parse(text: bytes, path: str) -> dict[str, Any]:
+    """The bytes of an architecture as plain data; raises as `read`, naming `path`."""
+    where = f"{path} has a damaged {ARCHITECTURE}"
+    data = plain_yaml(text, where)
     kinds = {"class_path": str, "fields": dict, "args": list, "kwargs": dict}
     known = data if isinstance(data, dict) else {}
     wrong = [key for key, kind in kinds.items() if not isinstance(known.get(key, kind()), kind)]

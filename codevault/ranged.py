@@ -45,10 +45,12 @@ class RemoteCode:
             CheckpointError: They are damaged.
             FetchError: The store does not answer.
         """
-        if not self.travels:
-            return None
+        return self.read(PACK) if self.travels else None
+
+    def read(self, name: str) -> bytes:
+        """One member, checked against its CRC-32; raises as `objects`."""
         with opened(self.uri) as file:
-            return _Ranges(file, shown(self.uri)).member(PACK)
+            return _Ranges(file, shown(self.uri)).member(name)
 
 
 def remote_code(uri: str | os.PathLike[str]) -> RemoteCode:

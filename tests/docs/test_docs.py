@@ -107,7 +107,7 @@ def test_commands_run(world: dict[str, Any]) -> None:
         for line in lines(page):
             if line.startswith("codevault "):
                 words = shlex.split(line, comments=True)[1:]
-                command = [world["commit"] if word == "SHA" else word for word in words]
+                command = [re.sub(r"(^|@)SHA$", rf"\g<1>{world['commit']}", w) for w in words]
                 result = CliRunner().invoke(main, command, catch_exceptions=False)
                 assert result.exit_code == 0, (line, result.output)
 

@@ -1,0 +1,1 @@
+"""What changed between two snapshots: code, selection, architecture, packages; nothing runs."""
