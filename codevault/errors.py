@@ -143,6 +143,13 @@ class StateDictError(CodevaultError, KeyError):
     __str__ = CodevaultError.__str__
 
 
+class RulesError(CodevaultError, ValueError):
+    """A rules file says what none may say, or cannot be read."""
+
+    reference = "rules"
+    exit_code = USAGE
+
+
 class ProbeError(CodevaultError, RuntimeError):
     """The policy was loaded, but does not give the recorded outputs."""
 
