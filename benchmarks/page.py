@@ -96,9 +96,11 @@ of fresh processes, medians.""",
         "Cold fetch",
         sections.cold_fetch,
         """One commit from `git daemon` on the loopback, against `git fetch --depth 1` and a
-checkout; fresh processes, CPU time of all their children, medians. *Process* counts Python's
-start and the import of the cache; *call* counts from the call of `warm` in a process that has
-imported it, and contains the import of the git library.""",
+checkout; fresh processes, CPU time of all their children, medians. The budget is about *call*:
+what a fetch adds to a program that runs Python anyway, the import of the git library in it.
+*Further* is a second fetch in one process; *process* is all of a Python that does nothing else.
+The ratios are to git. Where a tree is small, those imports are what a first fetch costs: git is a
+C program that starts in a few milliseconds.""",
     ),
     "audit": (
         "Audit",

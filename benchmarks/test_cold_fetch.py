@@ -22,7 +22,7 @@ def test_a_tiny_comparison_runs_and_a_sub_tree_costs_fewer_bytes(tmp_path: Path)
 
 def test_verdict_needs_a_quiet_machine() -> None:
     def judged(control: float, codevault: float) -> dict[str, object]:
-        times = {"git": 100.0, "control": control, "codevault": codevault}
+        times = {"git": 100.0, "control": control, "codevault": codevault, "further": 50.0}
         return verdict(
             {
                 arm: dict.fromkeys(("cpu_ms", "call_ms", "user_ms", "wall_ms"), cpu)

@@ -227,7 +227,7 @@ def remove(cache: Cache, item: Item) -> bool:
 
 
 def collect_daily(cache: Cache) -> None:
-    """Collect with the default limits if nobody did for a day; never fails, never waits.
+    """Collect with the default limits once a day; never fails, never waits.
 
     A folder that others can write, or that is not this user's, is theirs to collect.
     """
@@ -237,11 +237,14 @@ def collect_daily(cache: Cache) -> None:
         status = os.stat(root)
         if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             return
-        if os.path.exists(mark) and abs(time.time() - os.stat(mark).st_mtime) < DAY:
+        waited = abs(time.time() - os.stat(mark).st_mtime) if os.path.exists(mark) else None
+        if waited is not None and waited < DAY:
             return
         with open(mark, "wb"):
             pass
         os.utime(mark)
+        if waited is None:  # a new cache: its first day begins
+            return
         removed = collect(plan(cache)).removed
     except OSError as error:
         _log.info("cannot collect %s: %s", root, error)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import netrc
 import os
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -69,6 +67,8 @@ def _token(address: Address) -> tuple[str, str] | None:
 
 
 def _netrc(address: Address) -> tuple[str, str] | None:
+    import netrc
+
     with contextlib.suppress(OSError, netrc.NetrcParseError):
         # Not `authenticators`: its default entry would go to whoever asks.
         found = netrc.netrc().hosts.get(address.host)
@@ -78,6 +78,8 @@ def _netrc(address: Address) -> tuple[str, str] | None:
 
 
 def _git(address: Address) -> tuple[str, str] | None:
+    import shutil
+
     if shutil.which("git") is None:
         return None
     parts = urlsplit(address.public)

@@ -7,7 +7,6 @@ folders, with large blobs left behind. A server that refuses either is asked for
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,8 +18,7 @@ from codevault_cache.gitobjects import GITLINK
 from codevault_cache.gittree import Damaged, GitSource, Objects, source_at
 from codevault_cache.limits import FILE_BYTES
 from codevault_cache.source import choose
-from codevault_cache.systemgit import SystemGit
-from codevault_cache.wire import Wire, wire
+from codevault_cache.wire import wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +27,9 @@ if TYPE_CHECKING:
 
     from codevault_cache.address import Address
     from codevault_cache.selection import Selection
+    from codevault_cache.systemgit import SystemGit
     from codevault_cache.wanted import Wanted
+    from codevault_cache.wire import Wire
 
 NO_BLOBS = "blob:none"
 SMALL_BLOBS = f"blob:limit={FILE_BYTES + 1}"
@@ -81,9 +81,9 @@ def bring(root: str, repo: str, address: Address, jobs: Sequence[Job]) -> Iterat
             try:
                 sources = _brought(Fetch(store, server, paths.tmp(root), {}), jobs)
             except CredentialsMissing:
-                if shutil.which("git") is None:
+                git = _system_git(address)
+                if git is None:
                     raise
-                git = SystemGit(address)
                 sources = _brought(Fetch(store, git, paths.tmp(root), {}), jobs)
             yield sources
         except Damaged:
@@ -92,6 +92,15 @@ def bring(root: str, repo: str, address: Address, jobs: Sequence[Job]) -> Iterat
 
             set_aside(path, paths.quarantine(root))
             raise
+
+
+def _system_git(address: Address) -> SystemGit | None:
+    """The user's git as the other side, or None where there is none."""
+    import shutil
+
+    from codevault_cache.systemgit import SystemGit
+
+    return None if shutil.which("git") is None else SystemGit(address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -367,7 +367,11 @@ def test_a_load_notes_the_use_once_a_minute(cache: Cache) -> None:
 def old_and_mark(cache: Cache) -> tuple[Snapshot, str]:
     snapshot = put(cache, 1)
     age(cache, snapshot, 100 * DAY)
-    return snapshot, paths.collected(cache.roots[0])
+    mark = Path(paths.collected(cache.roots[0]))
+    mark.touch()
+    yesterday = time.time() - 25 * 3600
+    os.utime(mark, (yesterday, yesterday))
+    return snapshot, str(mark)
 
 
 def test_automatic_collection_is_daily_and_after_a_fetch(sample: Any, cache: Cache) -> None:
@@ -387,13 +391,21 @@ def test_automatic_collection_is_daily_and_after_a_fetch(sample: Any, cache: Cac
     assert old.name not in names(cache)
 
 
+def test_automatic_collection_lets_a_new_cache_have_its_first_day(cache: Cache) -> None:
+    old, mark = old_and_mark(cache)
+    os.unlink(mark)
+    collect.collect_daily(cache)
+    assert os.path.exists(mark)
+    assert names(cache) == [old.name]
+
+
 @pytest.mark.parametrize("mode", [0o777, 0o775])
 def test_automatic_collection_leaves_shared_folders_alone(cache: Cache, mode: int) -> None:
     old, mark = old_and_mark(cache)
     os.chmod(cache.roots[0], mode)
     collect.collect_daily(cache)
     assert names(cache) == [old.name]
-    assert not os.path.exists(mark)
+    assert os.stat(mark).st_mtime < time.time() - DAY
     os.chmod(cache.roots[0], 0o755)
     collect.collect_daily(cache)
     assert names(cache) == []
