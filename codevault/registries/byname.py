@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -75,10 +76,11 @@ def _content(omegaconf: Any, node: Any) -> dict[str, Any]:
 
 def environment_rules(module: Any) -> dict[str, Rule]:
     """The function of `gymnasium.envs.registration`, whose signature grows with its versions."""
-    bind = inspect.signature(module.register).bind
+    original = module.register
+    signature = functools.cache(inspect.signature)  # when first needed: imports shall cost nothing
 
     def register(*args: Any, **options: Any) -> Iterator[Claim]:
-        bound = bind(*args, **options)
+        bound = signature(original).bind(*args, **options)
         bound.apply_defaults()
         given = dict(bound.arguments)
         space, name, version = module.parse_env_id(given.pop("id"))

@@ -148,6 +148,8 @@ def guard(real: Callable[..., Any], rule: Rule, within: tuple[str, ...]) -> Call
         frame = sys._getframe(1)  # noqa: SLF001
         if rule.levels is not None:
             options[rule.levels] = _deeper(frame, options.get(rule.levels, 1))
+        elif is_for_itself(frame):  # first: an import of gymnasium registers fifty times
+            return real(*args, **options)
         if rule.slot is None or _filled(args, rule.slot):
             return call(lambda: real(*args, **options), frame, args, options)
         decorate = real(*args, **options)

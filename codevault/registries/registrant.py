@@ -56,10 +56,8 @@ def outside(frame: FrameType | None, within: Iterable[str]) -> FrameType | None:
 
 def is_for_itself(frame: FrameType) -> bool:
     """Whether a library's module is being executed: what it registers then is its own."""
-    if _is_known(_module(frame)):
-        return False
     above: FrameType | None = frame
-    while above is not None and origin.is_library_frame(above):
+    while above is not None and origin.is_library_frame(above) and not _is_known(_module(above)):
         if above.f_code.co_name == "<module>":
             return True
         above = above.f_back
