@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         PackagesWarning,
         ProbeWarning,
     )
+    from codevault.evolve.diagnose import diagnose
+    from codevault.evolve.diagnosis import Diagnosis
     from codevault.evolve.match import Match, match_state_dicts
     from codevault.load import load_code, load_policy
     from codevault.manifest import Manifest
@@ -39,6 +41,7 @@ _HOME = {
     "CodeChangedWarning": "errors",
     "CodevaultError": "errors",
     "CodevaultWarning": "errors",
+    "Diagnosis": "evolve.diagnosis",
     "DynamicAgentLoader": "agents",
     "Manifest": "manifest",
     "Match": "evolve.match",
@@ -47,6 +50,7 @@ _HOME = {
     "ProbeWarning": "errors",
     "Provenance": "provenances",
     "Splint": "splint",
+    "diagnose": "evolve.diagnose",
     "load_code": "load",
     "load_policy": "load",
     "match_state_dicts": "evolve.match",
@@ -64,6 +68,7 @@ __all__ = [
     "CodeChangedWarning",
     "CodevaultError",
     "CodevaultWarning",
+    "Diagnosis",
     "DynamicAgentLoader",
     "Manifest",
     "Match",
@@ -72,6 +77,7 @@ __all__ = [
     "ProbeWarning",
     "Provenance",
     "Splint",
+    "diagnose",
     "load_code",
     "load_policy",
     "match_state_dicts",

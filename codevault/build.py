@@ -39,10 +39,13 @@ class CurrentCode:
     """The host's own modules, limited to the top-level names that a checkpoint calls its own.
 
     That is the checkpoint's word: only one that is granted itself gets here.
+
+    Attributes:
+        tops: Those names.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._tops = frozenset(name.partition(".")[0] for name in names)
+        self.tops = frozenset(name.partition(".")[0] for name in names)
 
     def load_symbol(self, path: str) -> Any:
         """The host's object of that name.
@@ -51,10 +54,10 @@ class CurrentCode:
             CodeError: The name is not one of the checkpoint's own, or the host does not have it.
         """
         module, _, attributes = path.partition(":") if ":" in path else path.rpartition(".")
-        if module.partition(".")[0] not in self._tops:
+        if module.partition(".")[0] not in self.tops:
             raise CodeError(
                 f"{path!r} is not a name of the checkpoint's own code",
-                f"its own top-level names are {', '.join(sorted(self._tops)) or 'none'}",
+                f"its own top-level names are {', '.join(sorted(self.tops)) or 'none'}",
                 'load_policy(uri, code="pinned")',
             )
         try:
@@ -71,7 +74,7 @@ class CurrentCode:
 
     def defines(self, module: str) -> bool:
         """Whether the module's top-level name is one of the checkpoint's own."""
-        return module.partition(".")[0] in self._tops
+        return module.partition(".")[0] in self.tops
 
     def resolving(self) -> AbstractContextManager[None]:
         """Strings mean the host's modules anyway."""

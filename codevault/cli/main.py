@@ -14,6 +14,7 @@ import click
 
 from codevault.cli.cache import cache
 from codevault.cli.convert import convert
+from codevault.cli.diagnose import diagnose
 from codevault.cli.diff import diff
 from codevault.cli.output import echo as _echo
 from codevault.cli.output import json_option as _json_option
@@ -141,6 +142,7 @@ def trust_log(as_json: bool) -> None:
 
 main.add_command(cache)
 main.add_command(convert)
+main.add_command(diagnose)
 main.add_command(diff)
 main.add_command(prefetch)
 main.add_command(publish)

@@ -1,0 +1,93 @@
+"""What a checkpoint is held against: a folder, a commit, or a splint, as a side."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from codevault.errors import CodevaultError
+from codevault.evolve.sides import Side
+from codevault.repositories import explicit
+from codevault.splint import Splint, mount
+from codevault.supply import healed, warm
+from codevault.targets import commit_of
+from codevault_cache import Cache, Snapshot, Wanted, find_worktree
+
+if TYPE_CHECKING:
+    from codevault.manifest import Manifest
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def against_of(against: str | os.PathLike[str] | Splint, manifest: Manifest, vault: Cache) -> Side:
+    """The side that an argument of `diagnose` names; its code is mounted, none of it has run.
+
+    Roots and shared names are what that code states; where it states none and its default roots do
+    not have the checkpoint's modules, those of the checkpoint.
+
+    Raises:
+        FetchError: The code could not be had.
+        CodeError: It was found and cannot be served.
+        CodevaultError: The argument names no code.
+    """
+    if isinstance(against, Splint):
+        return Side(against, against.name)
+    text = os.fspath(against)
+    repo, commit = _named(text, manifest)
+    stated = Wanted(repo=repo, commit=commit)
+    splint = _mounted(stated, vault)
+    if not _has_modules(splint, manifest):
+        recorded = Wanted(repo=repo, commit=commit, roots=manifest.roots, shared=manifest.shared)
+        try:
+            other = _mounted(recorded, vault)
+        except CodevaultError:
+            other = splint  # its folders have other names now: the diagnosis tells what is gone
+        splint = other if _has_modules(other, manifest) else splint
+    changed = " with uncommitted changes" if splint.snapshot.overlay else ""
+    return Side(splint, f"{repo} @ {splint.snapshot.commit or 'no commit'}{changed}")
+
+
+def _named(text: str, manifest: Manifest) -> tuple[str, str | None]:
+    """The repository and commit of an argument."""
+    pair = commit_of(text)
+    if pair is not None:
+        return explicit(pair[0]), pair[1]
+    if _COMMIT.fullmatch(text):
+        here = find_worktree(os.getcwd())
+        if manifest.repo is None and here is None:
+            raise CodevaultError(
+                f"nobody says of which repository {text[:12]} is a commit",
+                "the checkpoint's own code travels in it, it names no repository, and the current "
+                "folder is in none",
+                f"codevault diagnose URI --against REPOSITORY@{text}",
+            )
+        return explicit(manifest.repo) if manifest.repo else str(here), text
+    if os.path.isdir(text):
+        return find_worktree(text) or text, None
+    raise CodevaultError(
+        f"{ascii(text)[:100]} is neither a folder nor a full commit",
+        "branches, tags and short ids may name other code tomorrow",
+        "codevault diagnose URI --against $(git rev-parse REVISION)",
+    )
+
+
+def _mounted(wanted: Wanted, vault: Cache) -> Splint:
+    def use(snapshot: Snapshot, cache: Any) -> Splint:
+        return mount(snapshot, cache)
+
+    return healed(lambda: (warm([wanted], vault)[0], True), vault, use)[0]
+
+
+def _has_modules(splint: Splint, manifest: Manifest) -> bool:
+    tops = {name.partition(".")[0] for name in manifest.modules}
+    starts = ["" if root == "." else f"{root}/" for root in splint.snapshot.roots]
+    paths = splint.tree.paths
+    return all(
+        any(
+            path == f"{start}{top}.py" or path.startswith(f"{start}{top}/")
+            for start in starts
+            for path in paths
+        )
+        for top in tops
+    )

@@ -1,0 +1,235 @@
+"""Causes in the config: what the new classes take, against what was recorded and its defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, Any, Final
+
+from codevault.evolve.description import Node, edited, edited_env, joined, nodes_of, references_of
+from codevault.evolve.diagnosis import Cause
+from codevault.evolve.fields import REQUIRED, Fields, fields_of
+from codevault.evolve.nearby import elsewhere, renamed
+from codevault.evolve.places import Found, Place
+from codevault.evolve.sides import told
+from codevault.evolve.values import flattened
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from codevault.evolve.sides import Side
+
+_CERTAIN: Final = 0.6
+_TRIVIAL: Final = (None, True, False, 0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Configs:
+    """What was found, and the description as the new code would take it.
+
+    Attributes:
+        found: The causes.
+        description: The architecture with moved names followed, renamed fields renamed and removed
+            ones left out; by this the new code is built where it refuses the recorded one.
+        env: Likewise, the recorded environment.
+        fields: How many fields were compared.
+    """
+
+    found: tuple[Found, ...]
+    description: dict[str, Any]
+    env: Any
+    fields: int
+
+
+def configs(old: Side, new: Side, description: dict[str, Any], env: Any) -> Configs:
+    """Compares what the recorded architecture means on both sides; nothing is built."""
+    found: list[Found] = []
+    moved: dict[str, str] = {}
+    for name in references_of(description, env):
+        try:
+            new.find(name)
+        except Exception as error:
+            cause, there = _lost(old, new, name, error)
+            found.append(cause)
+            moved[name] = there
+    changes: dict[str, Mapping[str, str | None]] = {}
+    count = 0
+    for node in nodes_of(description, env):
+        if moved.get(node.name, node.name):
+            at, change, compared = _node(old, new, node, moved.get(node.name, node.name))
+            found += at
+            changes[node.path] = change
+            count += compared
+
+    def edit(node: Node) -> Node:
+        change = changes.get(node.path, {})
+        kept = {n: v for n, v in node.given.items() if change.get(n, n) is not None}
+        return dataclasses.replace(node, given={change.get(n) or n: v for n, v in kept.items()})
+
+    def rename(name: str) -> str:
+        return moved.get(name) or name
+
+    return Configs(
+        tuple(found), edited(description, edit, rename), edited_env(env, edit, rename), count
+    )
+
+
+def _lost(old: Side, new: Side, name: str, error: Exception) -> tuple[Found, str]:
+    """The cause of a name that the new code does not have, and where it stands now, if known."""
+    near = elsewhere(new.code, name) if new.code is not None else []
+    if new.code is not None and old.code is not None and not near:
+        now = renamed(old.code, new.code, name)
+        near = [] if now is None else [now]
+    for there in near:
+        if not _has(new, there):
+            continue
+        cause = Cause("config", "moved", name, f"{name} is now {there}?", name, there)
+        return Found(cause, _place_of(old, name)), there
+    what = f"; one of its name stands in {near[0]}" if near else ""
+    text = f"{name} is not there{what}: {told(error, new)}"
+    return Found(Cause("config", "gone", name, text, name, None), _place_of(old, name)), ""
+
+
+def _has(side: Side, name: str) -> bool:
+    try:
+        side.find(name)
+    except Exception:
+        return False
+    return True
+
+
+def _place_of(old: Side, name: str) -> Place | None:
+    try:
+        target = old.find(name)
+    except Exception:
+        return None
+    return Place((target,) if hasattr(target, "__qualname__") else (type(target),))
+
+
+def _node(
+    old: Side, new: Side, node: Node, name: str
+) -> tuple[list[Found], dict[str, str | None], int]:
+    target = new.find(name)
+    theirs = fields_of(target)
+    try:
+        source = old.find(node.name)
+    except Exception:
+        source = None
+    ours = fields_of(source) if source is not None else Fields({}, True)
+    by_place = list(ours.defaults)[: len(node.args)]
+    given = {**dict(zip(by_place, node.args, strict=False)), **node.given}
+    here = Place(tuple(t for t in (source, target) if t is not None))
+    gone = [
+        n for n in dict.fromkeys([*ours.defaults, *given])
+        if n not in theirs.defaults and not (theirs.takes_more and n in given)
+    ]  # fmt: skip
+    come = [n for n in theirs.defaults if n not in ours.defaults and n not in given]
+    come = come if source is not None else [n for n in come if theirs.defaults[n] is REQUIRED]
+    pairs = _renamed(ours, theirs, gone, come)
+    found: list[Found] = []
+    for field, (other, why) in pairs.items():
+        text = f"{joined(node.path, field)} is now {joined(node.path, other)}? ({why})"
+        cause = Cause(
+            "config", "renamed", joined(node.path, field), text, field, joined(node.path, other)
+        )
+        found.append(Found(cause, here.at(field, other)))
+    for field in [n for n in gone if n not in pairs]:
+        value = given[field] if field in given else _shown(ours.defaults[field], old)
+        how = "was given" if field in given else "its default was"
+        text = f"{joined(node.path, field)} is gone; {how} {_text(value)}"
+        found.append(
+            Found(Cause("config", "removed", joined(node.path, field), text, value), here.at(field))
+        )
+    for field in [n for n in come if n not in {other for other, _ in pairs.values()}]:
+        found.append(Found(_added(theirs, field, node, new), here.at(field)))
+    pairs_back = {other: field for field, (other, _) in pairs.items()}
+    for field, default in theirs.defaults.items():
+        before = pairs_back.get(field, field)
+        if before in given or before not in ours.defaults or field == before in gone:
+            continue
+        found += _drifted(ours.defaults[before], default, joined(node.path, field), old, new, here)
+    placed = set(by_place)
+    change = {n: pairs[n][0] if n in pairs else None for n in gone if n in node.given}
+    change = {n: to for n, to in change.items() if n not in placed}
+    return found, change, len({*ours.defaults, *theirs.defaults})
+
+
+def _added(theirs: Fields, field: str, node: Node, new: Side) -> Cause:
+    name = joined(node.path, field)
+    if theirs.defaults[field] is REQUIRED:
+        return Cause("config", "required", name, f"{name} is new and must be given")
+    value = _shown(theirs.defaults[field], new)
+    return Cause(
+        "config", "added", name, f"{name} is new; its default is {_text(value)}", None, value
+    )
+
+
+def _drifted(before: Any, after: Any, path: str, old: Side, new: Side, here: Place) -> list[Found]:
+    """Other defaults, of nested configs too."""
+    ours = dict(flattened(before, path, old.is_own))
+    theirs = dict(flattened(after, path, new.is_own))
+    found = []
+    for name in dict.fromkeys([*ours, *theirs]):
+        one, other = ours.get(name, REQUIRED), theirs.get(name, REQUIRED)
+        if one is other or (one == other and type(one) is type(other)):
+            continue
+        text = f"{name} was not given; its default was {_text(one)}, and is {_text(other)}"
+        values = [None if value is REQUIRED else value for value in (one, other)]
+        found.append(Found(Cause("config", "default", name, text, *values), here.at(_last(name))))
+    return found
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2].partition("[")[0]
+
+
+def _shown(value: Any, side: Side) -> Any:
+    if value is REQUIRED:
+        return None
+    found = dict(flattened(value, "", side.is_own))
+    return found[""] if list(found) == [""] else found
+
+
+def _text(value: Any) -> str:
+    text = "nothing" if value is REQUIRED else repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _renamed(
+    ours: Fields, theirs: Fields, gone: list[str], come: list[str]
+) -> dict[str, tuple[str, str]]:
+    """Which removed field may have become which new one, and what speaks for it; best first."""
+    rated = sorted(
+        ((*_likeness(ours, theirs, one, other), one, other) for one in gone for other in come),
+        key=lambda row: -row[0],
+    )
+    found: dict[str, tuple[str, str]] = {}
+    taken: set[str] = set()
+    for likeness, why, one, other in rated:
+        if likeness >= _CERTAIN and one not in found and other not in taken:
+            found[one] = other, why
+            taken.add(other)
+    return found
+
+
+def _likeness(ours: Fields, theirs: Fields, one: str, other: str) -> tuple[float, str]:
+    before, after = ours.defaults.get(one, REQUIRED), theirs.defaults[other]
+    name = SequenceMatcher(None, one, other).ratio()
+    places = [list(ours.defaults).index(one) if one in ours.defaults else -1]
+    places.append(list(theirs.defaults).index(other))
+    same_place = places[0] == places[1] and type(before) is type(after)
+    same_default = type(before) is type(after) and _equal(before, after)
+    trivial = same_default and any(before is value for value in (REQUIRED, *_TRIVIAL))
+    weight = 0.5 * same_place + (0.15 if trivial else 0.4) * same_default
+    why = ["like name"] * (name >= 0.6) + ["same place"] * same_place
+    return weight + (name if name >= 0.6 else 0.0), ", ".join(
+        [*why, *["same default"] * same_default]
+    )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:
+        return False

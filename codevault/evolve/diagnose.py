@@ -1,0 +1,81 @@
+"""Why a checkpoint does not run, or behave, in newer code: all causes at once; changes nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from codevault.build import CurrentCode
+from codevault.checkpoint import open_checkpoint
+from codevault.downloads import fetched
+from codevault.errors import CodevaultError, RefusedError
+from codevault.evolve.against import against_of
+from codevault.evolve.examination import examined
+from codevault.evolve.sides import Side, told
+from codevault.splint import mount
+from codevault.supply import CachePath, opened, used
+from codevault.trust import Trust, allow, allow_architecture
+from codevault.uri import shown
+
+if TYPE_CHECKING:
+    from codevault.evolve.diagnosis import Diagnosis
+    from codevault.manifest import Manifest
+    from codevault.splint import Splint
+
+
+def diagnose(
+    uri: str | os.PathLike[str],
+    against: str | os.PathLike[str] | Splint = "current",
+    *,
+    env: Any = None,
+    trust: Trust = None,
+    cache: CachePath = None,
+) -> Diagnosis:
+    """Finds all that keeps a checkpoint's weights from running, and behaving, in newer code.
+
+    The policy is built twice from the recorded architecture, side by side: by its own code and by
+    the newer one. Nothing is written besides the cache.
+
+    Args:
+        uri: The checkpoint: a path, or an address that fsspec knows.
+        against: "current" for the application's own modules; else a folder, a full commit of the
+            checkpoint's repository, `repository@<full commit>`, or a splint. Naming it is the grant
+            for that code.
+        env: Today's environment description, an object of the newer code; None takes the recorded
+            one. With it, shapes that the environment changed are told from those that code changed.
+        trust: As for `load_policy`: grants for the checkpoint's own code.
+        cache: As for `load_policy`.
+
+    Returns:
+        The diagnosis: falsy if nothing was found.
+
+    Raises:
+        CheckpointError: The file is no checkpoint, or a damaged one.
+        RefusedError: Nothing grants the checkpoint's code the right to run.
+        FetchError: The newer code could not be had.
+        CodeError: The newer code could not be served.
+    """
+    where = shown(uri)
+    vault = opened(cache)
+    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
+    manifest = checkpoint.manifest
+    allowed = allow(manifest, trust)
+    if against == "current":
+        allow_architecture(manifest, allowed)
+        new = Side(CurrentCode(manifest.modules), "the application's current modules")
+    else:
+        new = against_of(against, manifest, vault)
+    try:
+        old = Side(used(checkpoint, allowed, vault, mount)[0], _label(manifest))
+    except RefusedError:
+        raise
+    except CodevaultError as error:
+        old = Side(None, _label(manifest))
+        old = Side(None, _label(manifest), told(error, old))
+    return examined(checkpoint, where, old, new, env, vault)
+
+
+def _label(manifest: Manifest) -> str:
+    changed = " with uncommitted changes" if manifest.overlay else ""
+    repo = manifest.repo or "travels in the file"
+    return f"{repo} @ {manifest.commit or 'no commit'}{changed}"

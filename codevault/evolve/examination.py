@@ -1,0 +1,202 @@
+"""The examination of one checkpoint with both versions of its code: family by family."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from codevault import architecture as arch
+from codevault import audit, outlook, userdir, weights
+from codevault.build import environment
+from codevault.checkpoint import PROBE, read_member
+from codevault.evolve.behaviour import fitted, replayed
+from codevault.evolve.configs import configs
+from codevault.evolve.diagnosis import FAMILIES, Cause, Diagnosis, Family
+from codevault.evolve.drift import drift
+from codevault.evolve.keys import keys
+from codevault.evolve.places import Found
+from codevault.evolve.shapes import Policies, shapes
+from codevault.evolve.sides import Built, Side, built, told
+from codevault.probefile import from_bytes
+from codevault.rng import kept_rng
+from codevault.splint import Splint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from codevault.checkpoint import Checkpoint
+    from codevault.evolve.configs import Configs
+    from codevault.evolve.keys import Keys
+    from codevault.probe import Probe
+    from codevault_cache import Cache
+
+_BLOCKING = frozenset({"moved", "gone", "removed", "renamed", "required"})
+"""Causes in the config that explain why the recorded architecture cannot be built."""
+_AFTER: Final[tuple[Family, ...]] = ("keys", "shapes", "probe")
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What is examined: a checkpoint, its two sides, and what was read of it."""
+
+    checkpoint: Checkpoint
+    where: str
+    old: Side
+    new: Side
+    description: dict[str, Any]
+    probe: Probe | None
+
+
+def examined(
+    checkpoint: Checkpoint, where: str, old: Side, new: Side, env: Any, vault: Cache
+) -> Diagnosis:
+    """The diagnosis of a checkpoint whose two versions of the code are at hand and may run.
+
+    Raises:
+        CheckpointError: It is damaged.
+        WeightsDigestError: So are its weights.
+    """
+    weights.verify_digest_once(checkpoint, userdir.state_folder("verified") or "")
+    probe = None
+    if checkpoint.manifest.probe is not None:
+        probe = from_bytes(read_member(checkpoint, PROBE))
+    case = _Case(checkpoint, where, old, new, arch.read(checkpoint), probe)
+    checked: dict[Family, str] = {}
+    found = _packages(case, vault, checked)
+    with kept_rng():
+        with audited(old):
+            before = _recorded(old, case.description, checkpoint)
+            works, proof = _works(case, before)
+        with audited(new):
+            config = configs(old, new, case.description, checkpoint.manifest.env)
+            checked["config"] = f"{config.fields} fields compared"
+            newer, raised = _newer(case, config, env)
+            found += [*config.found, *_failure("old", before), *raised]
+            found += _weights(case, replace(newer, before=before.policy), found, checked)
+    return Diagnosis(
+        uri=where,
+        old=old.label,
+        new=new.label,
+        causes=tuple(sorted((f.cause for f in found), key=lambda c: FAMILIES.index(c.family))),
+        checked={family: checked[family] for family in FAMILIES},
+        works=works,
+        proof=proof,
+        next=f"codevault migrate {shlex.quote(where)} --suggest" if found else "nothing to do",
+        history="not searched",
+    )
+
+
+def audited(side: Side) -> AbstractContextManager[Any]:
+    """Watches what a side's code changes in this process, as a load does."""
+    if not isinstance(side.code, Splint):
+        return nullcontext()
+    return audit.watching(side.code.name, side.code.snapshot.shared, kept=(audit.RANDOM,))
+
+
+def _recorded(side: Side, description: dict[str, Any], checkpoint: Checkpoint) -> Built:
+    """What a side builds with the recorded environment."""
+    try:
+        env = None if side.code is None else environment(checkpoint.manifest.env, side.code)
+    except Exception as error:
+        return Built(None, f"the recorded environment cannot be made: {told(error, side)}")
+    return built(side, description, env)
+
+
+def _failure(side: str, result: Built) -> list[Found]:
+    if result.policy is not None:
+        return []
+    text = f"the {side} code builds no policy: {result.failure}"
+    return [Found(Cause("config", "raised", f"{side} code", text))]
+
+
+def _works(case: _Case, before: Built) -> tuple[str | None, str]:
+    """The line that runs the policy with its own code, if that is so, and what shows it."""
+    line = f"codevault.load_policy({case.where!r})"
+    if before.policy is None:
+        return None, f"its own code builds no policy: {before.failure.splitlines()[0]}"
+    wrong = fitted(before.policy, weights.map_weights(case.checkpoint), {})
+    if wrong:
+        return None, f"its own code: {wrong}"
+    if case.probe is None:
+        return line, "its own code; no probe was recorded, so nothing shows that it behaves"
+    found, text = replayed(before.policy, case.probe, case.old)
+    return (None if found else line), f"its own code; {found[0].cause.text if found else text}"
+
+
+def _newer(case: _Case, config: Configs, env: Any) -> tuple[Policies, list[Found]]:
+    """What the new code builds: as recorded, or as it would take it; and why not."""
+    new, description = case.new, case.description
+    first = _recorded(new, description, case.checkpoint)
+    explained = any(each.cause.kind in _BLOCKING for each in config.found)
+    if first.policy is None and explained:
+        description, manifest = config.description, case.checkpoint.manifest
+        adapted = manifest.model_copy(update={"env": config.env})
+        second = _recorded(new, description, replace(case.checkpoint, manifest=adapted))
+        # Where both fail, the recorded one's reason is told already, field by field.
+        first = second
+    lost = any(each.cause.kind == "gone" for each in config.found)
+    raised = [] if lost else _failure("new", first)
+    given = first
+    if env is not None:
+        given = built(new, description, env)
+        raised = _failure("new", given)
+    return Policies(None, first.policy, given.policy), raised
+
+
+def _weights(
+    case: _Case, built_: Policies, known: Sequence[Found], checked: dict[Family, str]
+) -> list[Found]:
+    """What there is to say of keys, shapes, values and behaviour."""
+    tensors = weights.map_weights(case.checkpoint)
+    if built_.given is None:
+        for family in _AFTER:
+            checked[family] = "not compared: the new code builds no policy"
+        return []
+    names = keys(tensors, built_.before, built_.given, case.old, case.new)
+    resized = shapes(tensors, built_, case.probe, names.renames, case.new)
+    found = [*names.found, *resized]
+    checked["keys"] = f"{len(tensors)} keys in the file"
+    checked["shapes"] = "all equal" if not resized else ""
+    if built_.before is not None:
+        pair = built_.before, built_.given
+        causes = [each.cause for each in known]
+        found = [*drift(pair, case.old, case.new, names.renames, causes), *found]
+    return found + _behaviour(case, built_.given, names, bool(resized), checked)
+
+
+def _behaviour(
+    case: _Case, policy: Any, names: Keys, resized: bool, checked: dict[Family, str]
+) -> list[Found]:
+    certain = not (names.match.asked or names.match.dropped or names.match.added)
+    if case.probe is None:
+        checked["probe"] = "none was recorded: nothing can show that it behaves"
+        return []
+    if resized or not (names.same or certain):
+        checked["probe"] = "not replayed: keys or shapes do not fit"
+        return []
+    renames = {} if names.same else names.renames
+    wrong = fitted(policy, weights.map_weights(case.checkpoint), renames)
+    if wrong:
+        checked["probe"] = f"not replayed: {wrong}"
+        return []
+    found, text = replayed(policy, case.probe, case.new)
+    checked["probe"] = f"{text} (keys renamed as above)".strip() if renames else text
+    return list(found)
+
+
+def _packages(case: _Case, vault: Cache, checked: dict[Family, str]) -> list[Found]:
+    splint = case.old.code if isinstance(case.old.code, Splint) else None
+    texts = outlook.findings(case.checkpoint.manifest, splint, vault)
+    count = len(case.checkpoint.manifest.packages)
+    checked["packages"] = f"{count} compared, by a table of known breaks"
+    return [Found(_package(text)) for text in texts]
+
+
+def _package(text: str) -> Cause:
+    name = text.partition(" ")[0]
+    kind = "missing" if text.endswith("is not installed here") else "suspect"
+    if text.startswith("shared modules lack"):
+        name, kind = "shared modules", "lacking"
+    return Cause("packages", kind, name, text)

@@ -1,0 +1,192 @@
+"""Diagnosis: each cause alone, all at once, none; nothing runs without a grant."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import codevault
+from codevault.cli import main
+from codevault.errors import RefusedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NET = "src/walker/net.py"
+
+SOURCE = """
+import torch
+from dataclasses import dataclass, field
+
+@dataclass
+class Noise:
+    scale: float = 0.5
+
+class Walker(torch.nn.Module):
+    def __init__(self, inputs=4, hidden=8, noise=Noise()):
+        super().__init__()
+        self.body = torch.nn.Linear(inputs, hidden)
+        self.act = torch.nn.Tanh()
+        self.norm = torch.nn.LayerNorm(hidden)
+        self.head = torch.nn.Linear(hidden, 2)
+        self.gain = 2.0
+
+    def forward(self, obs):
+        return self.gain * self.head(self.norm(self.act(self.body(obs))))
+"""
+
+
+@pytest.fixture
+def best(project: Any, tmp_path: Path) -> str:
+    project.commit({"src/walker/__init__.py": "", NET: SOURCE})
+    net = project.load("walker.net")
+    torch.manual_seed(0)
+    kwargs = {"inputs": 4, "hidden": 8}
+    codevault.save_policy(
+        tmp_path / "best.mpt",
+        net.Walker(**kwargs),
+        architecture={"class_path": "walker.net:Walker", "kwargs": kwargs},
+        probe=torch.ones(2, 4),
+    )
+    return str(tmp_path / "best.mpt")
+
+
+def changed(project: Any, *edits: tuple[str, str]) -> str:
+    text = SOURCE
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    commit: str = project.commit({NET: text})
+    return commit
+
+
+def against(project: Any, best: str) -> codevault.Diagnosis:
+    return codevault.diagnose(best, against=project.top)
+
+
+def kinds(found: codevault.Diagnosis) -> list[tuple[str, str, str]]:
+    return [(cause.family, cause.kind, cause.name) for cause in found.causes]
+
+
+def test_nothing_is_found_where_nothing_changed(project: Any, best: str) -> None:
+    changed(project)
+    for target in (project.top, "current", project.git("rev-parse", "HEAD")):
+        if not isinstance(target, str) or len(target) != 40:
+            found = codevault.diagnose(best, target)
+        else:
+            found = codevault.diagnose(best, f"{project.top}@{target}")
+        assert not found, str(found)
+        assert "reproduced" in found.checked["probe"]
+        assert found.works == f"codevault.load_policy({best!r})"
+        assert found.next == "nothing to do"
+
+
+@pytest.mark.parametrize(
+    ("edits", "expected"),
+    [
+        ([("hidden=8", "width=8"), ("hidden)", "width)"), ("(hidden,", "(width,")],
+         [("config", "renamed", "hidden")]),
+        ([("inputs=4, ", ""), ("(inputs,", "(4,")], [("config", "removed", "inputs")]),
+        ([("noise=Noise()", "noise=Noise(), layers=3")], [("config", "added", "layers")]),
+        ([("scale: float = 0.5", "scale: float = 0.7")], [("config", "default", "noise.scale")]),
+        ([("LayerNorm(hidden)", "LayerNorm(hidden, eps=0.1)")],
+         [("config", "value", "norm.eps"), ("probe", "differs", "out")]),
+        ([("Tanh", "ReLU")], [("config", "value", "act"), ("probe", "differs", "out")]),
+        ([("self.gain = 2.0", "self.gain = 3.0")],
+         [("config", "value", "gain"), ("probe", "differs", "out")]),
+        ([("self.body", "self.encoder")], [("keys", "renamed", "body.*")]),
+        ([("Linear(hidden, 2)", "Linear(hidden, 3)")],
+         [("shapes", "code", "head.weight"), ("shapes", "code", "head.bias")]),
+        ([("return self.gain *", "return 3.0 *")], [("probe", "differs", "out")]),
+        ([("class Walker", "class Runner")], [("config", "moved", "walker.net:Walker")]),
+        ([("class Walker", "class Jog: pass\nclass Runner")],
+         [("config", "gone", "walker.net:Walker")]),
+        ([("import torch\n", "import torch\nimport walker.none\n")],
+         [("config", "gone", "walker.net:Walker")]),
+        ([("self.gain = 2.0", "raise RuntimeError('no actuator')")],
+         [("config", "raised", "new code")]),
+    ],
+)  # fmt: skip
+def test_each_cause_alone(project: Any, best: str, edits: Any, expected: Any) -> None:
+    changed(project, *edits)
+    found = against(project, best)
+    assert kinds(found) == expected, str(found)
+    assert found.works is not None
+    assert "codevault migrate" in found.next
+
+
+def test_all_at_once(project: Any, best: str) -> None:
+    changed(
+        project,
+        ("inputs=4", "obs_dim=4"),
+        ("inputs,", "obs_dim,"),
+        ("noise=Noise()", "noise=Noise(), layers=3"),
+        ("scale: float = 0.5", "scale: float = 0.7"),
+        ("LayerNorm(hidden)", "LayerNorm(hidden, eps=0.1)"),
+        ("self.body", "self.encoder"),
+        ("Linear(hidden, 2)", "Linear(hidden, 3)"),
+    )
+    found = against(project, best)
+    assert kinds(found) == [
+        ("config", "renamed", "inputs"),
+        ("config", "added", "layers"),
+        ("config", "default", "noise.scale"),
+        ("config", "value", "norm.eps"),
+        ("keys", "renamed", "body.*"),
+        ("shapes", "code", "head.weight"),
+        ("shapes", "code", "head.bias"),
+    ]
+    assert found.checked["probe"] == "not replayed: keys or shapes do not fit"
+    text = str(found)
+    assert len(text.splitlines()) <= 40
+    assert found.works is not None
+    assert found.works in text
+    assert torch.is_tensor(codevault.load_policy(best)(torch.ones(1, 4)))
+
+
+def test_command_and_its_json(project: Any, best: str) -> None:
+    changed(project, ("self.body", "self.encoder"))
+    result = CliRunner().invoke(main, ["diagnose", best, "--against", str(project.top), "--json"])
+    assert result.exit_code == 1
+    data = json.loads(result.output)
+    types = {key: type(value) for key, value in data.items()}
+    assert types == {
+        "ok": bool, "uri": str, "old": str, "new": str, "causes": list, "checked": dict,
+        "works": str, "proof": str, "next": str, "history": str,
+    }  # fmt: skip
+    (cause,) = data["causes"]
+    assert cause == {
+        "family": "keys",
+        "kind": "renamed",
+        "name": "body.*",
+        "text": "body.* -> encoder.*  (2 keys)",
+        "old": ["body.weight", "body.bias"],
+        "new": ["encoder.weight", "encoder.bias"],
+        "introduced": cause["introduced"],
+    }
+    assert list(data["checked"]) == ["config", "keys", "shapes", "packages", "probe"]
+    text = CliRunner().invoke(main, ["diagnose", best, "--against", str(project.top)])
+    assert text.exit_code == 1
+    assert "[2] keys     body.* -> encoder.*  (2 keys)" in text.output
+    changed(project)
+    none = CliRunner().invoke(main, ["diagnose", best, "--against", str(project.top)])
+    assert none.exit_code == 0, none.output
+
+
+def test_nothing_runs_without_a_grant(
+    project: Any, best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "somebody"))
+    changed(project, ("import torch\n", "raise SystemError('ran')\n"))
+    with pytest.raises(RefusedError):
+        codevault.diagnose(best, against=project.top)
+    assert CliRunner().invoke(main, ["diagnose", best]).exit_code == 4
+
+
+def test_what_names_no_code_is_refused(best: str) -> None:
+    with pytest.raises(codevault.CodevaultError, match="neither a folder nor a full commit"):
+        codevault.diagnose(best, against="main")
