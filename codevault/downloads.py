@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 from codevault import userdir
 from codevault.archive import CHUNK
 from codevault.uri import local_path, reading, state_of
+from codevault_cache.election import once
 from codevault_cache.traffic import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 def fetched(uri: str | os.PathLike[str], folder: str) -> str:
     """A local file with the checkpoint's bytes: the file itself, or a copy made in `folder`.
+
+    Of several processes that lack the copy, one makes it.
 
     A copy is used again as long as the store says the same of the content (size, times, etag);
     where it says nothing but the size, it is fetched each time. A copy that was written to since it
@@ -41,21 +44,39 @@ def fetched(uri: str | os.PathLike[str], folder: str) -> str:
         size, version = state_of(store, inner)
         key = hashlib.sha256(f"{text}\n{size}\n{version}".encode("utf-8", "replace")).hexdigest()
         note = os.path.join(folder, f"{key}.json")
-        if version and (kept := _kept(folder, note)) is not None:
-            return kept
-        os.makedirs(folder, exist_ok=True)
-        with _temporary(folder) as temporary:
-            store.get_file(inner, temporary)
-            got = os.path.getsize(temporary)
-            count(requests=2, received=got)
-            if size not in (None, got):
-                raise OSError(f"{got} bytes came, and the store states {size}")
-            if state_of(store, inner) != (size, version):
-                raise OSError("it changed while it was fetched")
-            final = os.path.join(folder, f"{_digest(temporary)}.mpt")
-            os.replace(temporary, final)
-        _write_note(note, final)
-        return final
+        if not version:
+            return _copied(store, inner, (size, version), folder)
+        kept = None
+
+        def there(_: str) -> bool:
+            nonlocal kept
+            kept = _kept(folder, note)
+            return kept is not None
+
+        def get(_: Sequence[str]) -> None:
+            nonlocal kept
+            kept = _copied(store, inner, (size, version), folder)
+            _write_note(note, kept)
+
+        once(os.path.dirname(folder), [key], there, get)
+        assert kept is not None
+        return kept
+
+
+def _copied(store: Any, inner: str, state: tuple[int | None, str], folder: str) -> str:
+    """Copies an object that is in a state, and goes on being in it."""
+    os.makedirs(folder, exist_ok=True)
+    with _temporary(folder) as temporary:
+        store.get_file(inner, temporary)
+        got = os.path.getsize(temporary)
+        count(requests=2, received=got)
+        if state[0] not in (None, got):
+            raise OSError(f"{got} bytes came, and the store states {state[0]}")
+        if state_of(store, inner) != state:
+            raise OSError("it changed while it was fetched")
+        final = os.path.join(folder, f"{_digest(temporary)}.mpt")
+        os.replace(temporary, final)
+    return final
 
 
 def _kept(folder: str, note: str) -> str | None:

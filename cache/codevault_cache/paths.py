@@ -20,6 +20,11 @@ def tmp(root: str) -> str:
     return os.path.join(root, VERSION, "tmp")
 
 
+def claim(root: str, key: str) -> str:
+    """The mark that a process is getting something; one that it left is swept with the rest."""
+    return os.path.join(tmp(root), "claim-" + key)
+
+
 def quarantine(root: str) -> str:
     """Damaged entries, set aside for a look."""
     return os.path.join(root, VERSION, "quarantine")

@@ -61,17 +61,23 @@ def reachable(cache: Cache, repo: str, commits: Sequence[str]) -> frozenset[str]
         proofs = (paths.proof(root, places[commit]) for root in cache.roots)
         return any(is_proof(path, lines[commit]) for path in proofs)
 
-    unproven = [commit for commit in lines if not known(commit)]
-    if not unproven:
-        return frozenset(lines)
-    found = _found(repo, unproven)
-    from codevault_cache.publish import publish_file
+    found: set[str] = set()
 
-    root = cache.roots[0]
-    for commit in found:
-        paths.prepare(root)
-        publish_file(paths.proof(root, places[commit]), paths.tmp(root), (lines[commit],))
-    return frozenset(lines) - frozenset(unproven) | found
+    def ask(some: Sequence[str]) -> None:
+        asked = [commit for commit, place in places.items() if place in some]
+        for commit in _found(repo, asked):
+            paths.prepare(root)
+            publish_file(paths.proof(root, places[commit]), paths.tmp(root), (lines[commit],))
+            found.add(commit)
+
+    unproven = {place: commit for commit, place in places.items() if not known(commit)}
+    if unproven:
+        from codevault_cache.election import once
+        from codevault_cache.publish import publish_file
+
+        root = cache.roots[0]
+        once(root, list(unproven), lambda place: known(unproven[place]), ask)
+    return frozenset(commit for commit in lines if commit in found or known(commit))
 
 
 def _found(repo: str, commits: Sequence[str]) -> frozenset[str]:

@@ -103,13 +103,13 @@ def sweep(tmp: str) -> None:
         for entry in found:
             with contextlib.suppress(OSError):
                 age = now - entry.stat(follow_symlinks=False).st_mtime
-                if age < HOUR or (age < DAY and _may_run(entry.name)):
+                if age < HOUR or (age < DAY and may_run(entry.name)):
                     continue
                 remove_folder(entry.path)
 
 
-def _may_run(name: str) -> bool:
-    """Whether the process that made a tmp name may still run; a foreign machine's may."""
+def may_run(name: str) -> bool:
+    """Tell whether the process that made a tmp name may still run; a foreign machine's may."""
     pid, _, rest = name.partition("-")
     if not rest.startswith(_host()):
         return True

@@ -101,6 +101,12 @@ def request_key(request: bytes) -> str:
     return hashlib.sha256(request).hexdigest()
 
 
+def claim_key(wanted: Wanted) -> str | None:
+    """What processes that want the same have in common; None where only content can tell."""
+    request = request_of(wanted)
+    return None if request is None else request_key(request + (wanted.digest or "").encode())
+
+
 def name_of(wanted: Wanted) -> str | None:
     """The splint name that a wanted snapshot will have, where all that decides it is given."""
     head = wanted.commit or wanted.digest

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from codevault_cache.wanted import claim_key
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def warm(cache: Cache, wanted: Sequence[Wanted]) -> list[Snapshot]:
-    """Make snapshots available.
+    """Make snapshots available; of several processes that lack one, one fetches it.
 
     Args:
         cache: Where they are kept.
@@ -29,13 +31,30 @@ def warm(cache: Cache, wanted: Sequence[Wanted]) -> list[Snapshot]:
     Raises:
         CacheError: One of them is not to be had; the error says why.
     """
-    found: list[Snapshot | None] = [cache.find(each) for each in wanted]
+    found = [cache.find(each) for each in wanted]
     misses = [i for i, snapshot in enumerate(found) if snapshot is None]
     if misses:
         from codevault_cache.collect import collect_daily
+        from codevault_cache.election import once
         from codevault_cache.origins import fetch_all
 
-        for i, snapshot in zip(misses, fetch_all(cache, [wanted[i] for i in misses]), strict=True):
-            found[i] = snapshot
+        # Files as they are now have no key: only a look at them tells what they are.
+        keys = {key: i for i in misses if (key := claim_key(wanted[i])) is not None}
+
+        def there(key: str) -> bool:
+            found[keys[key]] = cache.find(wanted[keys[key]])
+            return found[keys[key]] is not None
+
+        def fetch(some: Sequence[int]) -> None:
+            fetched = fetch_all(cache, [wanted[i] for i in some])
+            for i, snapshot in zip(some, fetched, strict=True):
+                found[i] = snapshot
+
+        once(cache.roots[0], list(keys), there, lambda some: fetch([keys[key] for key in some]))
+        for i in misses:
+            if found[i] is None:
+                found[i] = cache.find(wanted[i])
+        if rest := [i for i in misses if found[i] is None]:
+            fetch(rest)
         collect_daily(cache)
     return [snapshot for snapshot in found if snapshot is not None]
