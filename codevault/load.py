@@ -16,7 +16,7 @@ from codevault.downloads import fetched
 from codevault.errors import CodevaultError, LegacyFormError, PackagesWarning, ProbeWarning
 from codevault.provenances import Provenance, remember
 from codevault.rng import kept_rng
-from codevault.splint import Splint, mount
+from codevault.splint import Splint, mount, release
 from codevault.supply import CachePath, healed, opened, translated, used, warm
 from codevault.trust import Allowed, Trust, allow, allow_architecture
 from codevault.uri import shown
@@ -101,6 +101,7 @@ def load_policy(
     why = "given by the caller" if allowed is None else allowed.reason
     origin = (where, checkpoint.path, checkpoint.manifest, description, splint, why)
     loadlog.note(where, checkpoint.manifest, None if splint is None else splint.name, why)
+    release(splint)
     changed = None if splint is None else splint.audit
     remember(policy, Provenance(*origin, replay, findings, changed, contract, version))
     return policy

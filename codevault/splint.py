@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import codevault_importhook as hook
 from codevault import audit as audits
 from codevault import mountrecords, registries, serializers
 from codevault.errors import CodeError
+from codevault_cache.derived import kept
 from codevault_cache.errors import CacheError
 
 if TYPE_CHECKING:
@@ -169,7 +171,9 @@ def mount(snapshot: Snapshot, cache: Cache, overlay: Overlay | None = None) -> S
         tree = cache.tree(snapshot.digest)
         mounted = hook.mount(snapshot.name, tree, roots=snapshot.roots, shared=snapshot.shared)
         try:
-            mounted.use(_code_pack(mounted, cache))
+            mounted.use(
+                _code_pack(mounted, cache), partial(kept, cache.roots, tree.digest, mounted.tag)
+            )
         except BaseException:
             if snapshot.name not in _mounted:  # the next try must not meet this damaged tree
                 hook.unload(mounted)
@@ -183,6 +187,12 @@ def mount(snapshot: Snapshot, cache: Cache, overlay: Overlay | None = None) -> S
     if known is None or (known.overlay is None and overlay is not None):
         known = _mounted[snapshot.name] = Splint(snapshot.name, snapshot, mounted, overlay)
     return known
+
+
+def release(splint: Splint | None) -> None:
+    """Lets go of compiled code in memory that was not imported; a later import reads it again."""
+    if splint is not None:
+        splint._mount.release()  # noqa: SLF001
 
 
 def mounted_as(name: str) -> Splint | None:

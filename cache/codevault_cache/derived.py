@@ -77,6 +77,13 @@ def read_derived(path: str, digest: str, tag: str) -> bytes | None:
     return payload if data[:32] == _check(digest, tag, payload) else None
 
 
+def kept(roots: Sequence[str], digest: str, tag: str) -> bytes | None:
+    """The code pack of a snapshot from the first folder that has one that counts; None without."""
+    check_tag(tag)
+    packs = (read_derived(paths.code(root, tag, digest), digest, tag) for root in roots)
+    return next((payload for payload in packs if payload is not None), None)
+
+
 def derived(roots: Sequence[str], digest: str, tag: str, make: Callable[[], bytes]) -> bytes:
     """Get a code pack, deriving it where there is none that counts.
 
@@ -89,11 +96,9 @@ def derived(roots: Sequence[str], digest: str, tag: str, make: Callable[[], byte
     Returns:
         The payload.
     """
-    check_tag(tag)
-    for root in roots:
-        payload = read_derived(paths.code(root, tag, digest), digest, tag)
-        if payload is not None:
-            return payload
+    payload = kept(roots, digest, tag)
+    if payload is not None:
+        return payload
     payload = make()
     try:
         _keep(roots[0], digest, tag, payload)

@@ -81,7 +81,7 @@ def _start(tag: str) -> bytes:
 class CodePack:
     """Read access to the bytes that `make` gave; they must have been verified before."""
 
-    __slots__ = ("_base", "_blocks", "_index")
+    __slots__ = ("_base", "_blocks", "_index", "_served")
 
     def __init__(self, data: bytes, tag: str) -> None:
         expected = _start(tag)
@@ -92,6 +92,12 @@ class CodePack:
         self._base = start + size
         self._index: dict[str, _Entry] = marshal.loads(data[start : self._base])  # noqa: S302
         self._blocks = memoryview(data)[self._base :]
+        self._served: set[str] = set()
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the code of every module was given out: nothing is likely to ask again."""
+        return len(self._served) == len(self._index)
 
     def block(self, path: str, digest: bytes) -> bytes | None:
         """The marshalled code of the file at `path`, if it was made from this very source."""
@@ -116,4 +122,5 @@ class CodePack:
                 block[place : place + WIDTH] = name
         code: CodeType = marshal.loads(block)  # noqa: S302
         _fix_co_filename(code, filename)
+        self._served.add(path)
         return code

@@ -16,7 +16,7 @@ from codevault_importhook.rewrite import STAND_INS, Rules, compile_module
 from codevault_importhook.search import Folders, Found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import CodeType, ModuleType
 
     from codevault_importhook.source import ModuleSource
@@ -49,10 +49,12 @@ class Mount:
         self.loader = SplintLoader(self)
         self._folders = Folders(source)
         names = frozenset().union(*(self._folders.names(root) for root in self.roots))
-        self.rules = Rules(names - frozenset(sys.builtin_module_names), frozenset(stand_ins.table))
+        self._third_party: dict[str, bool] = {}
+        own = names - frozenset(sys.builtin_module_names)
+        self.rules = Rules(own, stand_ins.names(own, self.is_host))
         self.tag = codepack.tag(self.rules)
         self._pack: codepack.CodePack | None = None
-        self._third_party: dict[str, bool] = {}
+        self._again: Callable[[], bytes | None] | None = None
 
     # -- compiled code ------------------------------------------------------------------------
 
@@ -64,22 +66,41 @@ class Mount:
         pack = None if earlier is None else codepack.CodePack(earlier, self.tag)
         return codepack.make(self.source, self._folders.modules(self.roots), self.rules, pack)
 
-    def use(self, pack: bytes) -> None:
-        """Takes code from a pack that `compile` made; its bytes must have been verified.
+    def use(self, pack: bytes, again: Callable[[], bytes | None] | None = None) -> None:
+        """Takes code from a pack that `compile` made.
+
+        Args:
+            pack: The pack, verified.
+            again: Gives it once more, verified, for an import after `release`; None if it is gone.
 
         Raises:
             ValueError: No code pack, or one for another interpreter or other own names.
         """
+        self._again = again
         self._pack = codepack.CodePack(pack, self.tag)
+
+    def release(self) -> None:
+        """Lets go of the pack in memory; an import that comes later reads it again."""
+        if self._again is not None:
+            self._pack = None
 
     def code(self, path: str) -> CodeType:
         """The code of one file: from the pack, or compiled now from the verified source."""
         location = self.source.location(path)
-        if self._pack is not None:
-            code = self._pack.code(path, self.name, location)
+        pack = self._pack or self._reopened()
+        if pack is not None:
+            code = pack.code(path, self.name, location)
+            if pack.is_spent:
+                self.release()
             if code is not None:
                 return code
         return compile_module(self.source.read(path), location, self.rules, self.name)
+
+    def _reopened(self) -> codepack.CodePack | None:
+        data = None if self._again is None else self._again()
+        if data is not None:
+            self._pack = codepack.CodePack(data, self.tag)
+        return self._pack
 
     # -- whose name is it ---------------------------------------------------------------------
 

@@ -176,6 +176,18 @@ def stand_in(name: str, make: Callable[[Mount], object]) -> None:
     table[name] = make
 
 
+def names(own: frozenset[str], is_host: Callable[[str], bool]) -> frozenset[str]:
+    """What has a stand-in in the code of one mount: nothing of a library that its tree brings.
+
+    Args:
+        own: The top-level names of the tree.
+        is_host: Whether one of them is the host's all the same.
+    """
+    tops = {name.partition(".")[0] for name in table}
+    brought = {top for top in tops & own if not is_host(top)}
+    return frozenset(name for name in table if name.partition(".")[0] not in brought)
+
+
 table: Final[dict[str, Callable[[Mount], object]]] = {
     "builtins.__import__": lambda mount: mount.import_,
     "builtins.compile": compile_of,

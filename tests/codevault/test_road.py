@@ -215,3 +215,25 @@ def test_commit_found_nowhere(walker: Any) -> None:
 def test_provenance_of_a_stranger() -> None:
     with pytest.raises(CodevaultError, match="nothing is known"):
         codevault.provenance(torch.nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("collected", [False, True], ids=["kept", "collected"])
+def test_late_imports_work_after_a_load_let_go_of_the_compiled_code(
+    project: Any, tmp_path: Path, collected: bool
+) -> None:
+    late = "import torch\nclass Net(torch.nn.Linear):\n"
+    late += "    def __init__(self): super().__init__(4, 2)\n"
+    late += "    def extra(self):\n        from gait.late import V\n        return V\n"
+    files = {"src/gait/__init__.py": "", "src/gait/net.py": late, "src/gait/late.py": "V = 7\n"}
+    splint = codevault.load_code(project.top, project.commit(files))
+    path, cache = tmp_path / "best.mpt", tmp_path / "cache"
+    codevault.save_policy(path, splint.load_symbol("gait.net:Net")(), probe=torch.ones(1, 4))
+    splint.unload()
+    policy = codevault.load_policy(path, cache=cache)
+    (code,) = (cache / "v1" / "code").rglob("*.cvc")
+    loaded = codevault.provenance(policy).splint
+    assert loaded is not None
+    assert loaded._mount._pack is None
+    if collected:
+        code.unlink()
+    assert policy.extra() == 7

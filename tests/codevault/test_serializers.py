@@ -174,3 +174,22 @@ def test_clean_names_cloudpickle_of_old_code(keeper: Any) -> None:
         assert keeper.splint.name.encode() not in data
         policy, cls = keeper.keeper.received(data)
         assert type(policy) is cls is old
+
+
+@pytest.mark.parametrize("library", ["cloudpickle", "pickle"])
+def test_own_or_fail_a_library_that_the_tree_brings_is_its_own(project: Any, library: str) -> None:
+    """[own-or-fail] Nothing stands in for the functions of the tree's own copy."""
+    text = "def dumps(value): return ('own', value)\n"
+    use = f"import {library}\nfrom {library} import dumps\n"
+    use += f"def both(): return {library}.dumps(1), dumps(2)\n"
+    splint = codevault.load_code(
+        project.top, project.commit({f"src/{library}.py": text, "src/walker/use.py": use})
+    )
+    assert splint.import_module("walker.use").both() == (("own", 1), ("own", 2))
+
+
+def test_clean_names_a_stray_folder_of_a_librarys_name_changes_nothing(project: Any) -> None:
+    use = "import torch\nsave = torch.save\n"
+    files = {"src/walker/use.py": use, "src/torch/notes.txt": "no code"}
+    splint = codevault.load_code(project.top, project.commit(files))
+    assert splint.import_module("walker.use").save is not torch.save

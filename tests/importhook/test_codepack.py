@@ -140,3 +140,25 @@ def test_the_tag_names_what_decides_the_code() -> None:
         tag.startswith(f"cpython-{sys.version_info[0]}{sys.version_info[1]}-") for tag in tags
     )
     assert codepack.tag(Rules(frozenset("ab"))) == codepack.tag(Rules(frozenset("ba")))
+
+
+def test_a_pack_leaves_memory_once_all_was_imported_and_comes_back_when_asked(put: Put) -> None:
+    mount = put({"pkg/a.py": "v = 1", "pkg/b.py": "v = 2"})
+    pack, asked = mount.compile(), []
+
+    def again() -> bytes | None:
+        asked.append(1)
+        return pack if len(asked) == 1 else None
+
+    mount.use(pack, again)
+    held = sys.getrefcount(pack)
+    importlib.import_module(f"{NAME}.pkg.a")
+    assert (sys.getrefcount(pack), asked) == (held, [])
+    b = importlib.import_module(f"{NAME}.pkg.b")
+    assert (sys.getrefcount(pack), asked) == (held - 1, [])
+    assert importlib.reload(b).v == 2
+    assert (sys.getrefcount(pack), asked) == (held, [1])
+    mount.release()
+    assert sys.getrefcount(pack) == held - 1
+    assert importlib.reload(b).v == 2  # it is gone: compiled from the verified source
+    assert asked == [1, 1]
