@@ -45,7 +45,7 @@ def against_of(against: str | os.PathLike[str] | Splint, manifest: Manifest, vau
             other = splint  # its folders have other names now: the diagnosis tells what is gone
         splint = other if _has_modules(other, manifest) else splint
     changed = " with uncommitted changes" if splint.snapshot.overlay else ""
-    return Side(splint, f"{repo} @ {splint.snapshot.commit or 'no commit'}{changed}")
+    return Side(splint, f"{repo} @ {splint.snapshot.commit or 'no commit'}{changed}", "", repo)
 
 
 def _named(text: str, manifest: Manifest) -> tuple[str, str | None]:

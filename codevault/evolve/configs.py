@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from codevault.evolve.description import Node, edited, edited_env, joined, nodes_of, references_of
 from codevault.evolve.diagnosis import Cause
-from codevault.evolve.fields import REQUIRED, Fields, fields_of
+from codevault.evolve.fields import REQUIRED, Fields, fields_of, values_of
 from codevault.evolve.nearby import elsewhere, renamed
 from codevault.evolve.places import Found, Place
 from codevault.evolve.sides import told
@@ -176,8 +176,17 @@ def _drifted(before: Any, after: Any, path: str, old: Side, new: Side, here: Pla
             continue
         text = f"{name} was not given; its default was {_text(one)}, and is {_text(other)}"
         values = [None if value is REQUIRED else value for value in (one, other)]
-        found.append(Found(Cause("config", "default", name, text, *values), here.at(_last(name))))
+        owners = [_owner(each, name.removeprefix(path)) for each in (before, after)]
+        place = Place(tuple(o for o in owners if o) or here.targets, (_last(name),), stated=True)
+        found.append(Found(Cause("config", "default", name, text, *values), place))
     return found
+
+
+def _owner(value: Any, path: str) -> type | None:
+    """The class of the nested config that a value at a path stands in; None for the outermost."""
+    for part in path.strip(".").split(".")[:-1]:
+        value = getattr(value, part, None)
+    return type(value) if path and values_of(value) is not None else None
 
 
 def _last(path: str) -> str:

@@ -16,7 +16,8 @@ from codevault.evolve.configs import configs
 from codevault.evolve.diagnosis import FAMILIES, Cause, Diagnosis, Family
 from codevault.evolve.drift import drift
 from codevault.evolve.keys import keys
-from codevault.evolve.places import Found
+from codevault.evolve.origins import dated
+from codevault.evolve.places import Found, Place
 from codevault.evolve.shapes import Policies, shapes
 from codevault.evolve.sides import Built, Side, built, told
 from codevault.probefile import from_bytes
@@ -75,6 +76,7 @@ def examined(
             newer, raised = _newer(case, config, env)
             found += [*config.found, *_failure("old", before), *raised]
             found += _weights(case, replace(newer, before=before.policy), found, checked)
+    found, history = dated(found, old, new, checkpoint.manifest)
     return Diagnosis(
         uri=where,
         old=old.label,
@@ -84,7 +86,7 @@ def examined(
         works=works,
         proof=proof,
         next=f"codevault migrate {shlex.quote(where)} --suggest" if found else "nothing to do",
-        history="not searched",
+        history=history,
     )
 
 
@@ -108,7 +110,7 @@ def _failure(side: str, result: Built) -> list[Found]:
     if result.policy is not None:
         return []
     text = f"the {side} code builds no policy: {result.failure}"
-    return [Found(Cause("config", "raised", f"{side} code", text))]
+    return [Found(Cause("config", "raised", f"{side} code", text), Place(()))]
 
 
 def _works(case: _Case, before: Built) -> tuple[str | None, str]:

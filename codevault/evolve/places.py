@@ -16,10 +16,13 @@ class Place:
     Attributes:
         targets: Own classes or functions, of either side.
         names: Parameters, fields or attributes of them; none means the definition as a whole.
+        stated: Whether what the source says of the names is the cause itself, so that its first
+            change brought it; what only leads to the cause may have changed for other reasons.
     """
 
     targets: tuple[Any, ...]
     names: tuple[str, ...] = ()
+    stated: bool = False
 
     def at(self, *names: str) -> Place:
         """The same classes, other names."""

@@ -26,11 +26,13 @@ class Side:
         code: Where names are looked up; None if the code could not be had.
         label: What it is, for people.
         failure: Why the code could not be had; empty if it could.
+        place: The repository that the caller named, as a path; None where it has another address.
     """
 
     code: CodeVersion | None
     label: str
     failure: str = ""
+    place: str | None = None
 
     def find(self, name: str) -> Any:
         """The class or function of that name, or raises whatever looking for it raises."""

@@ -190,3 +190,103 @@ def test_nothing_runs_without_a_grant(
 def test_what_names_no_code_is_refused(best: str) -> None:
     with pytest.raises(codevault.CodevaultError, match="neither a folder nor a full commit"):
         codevault.diagnose(best, against="main")
+
+
+STEPS = [
+    ("Rename inputs", [("inputs=4", "obs_dim=4"), ("inputs,", "obs_dim,")]),
+    ("Speak of walking", [("import torch\n", "# walking\nimport torch\n")]),
+    ("More noise", [("scale: float = 0.5", "scale: float = 0.7")]),
+    ("Softer norm", [("LayerNorm(hidden)", "LayerNorm(hidden, eps=0.1)")]),
+    ("Speak of noise", [("class Noise:\n", "class Noise:\n    # loud\n")]),
+    ("Encoder", [("self.body", "self.encoder")]),
+    ("Three actions", [("Linear(hidden, 2)", "Linear(hidden, 3)")]),
+    ("Unrelated", []),
+]
+
+
+def history(project: Any, steps: Any = STEPS) -> dict[str, str]:
+    commits, text = {}, SOURCE
+    for number, (subject, edits) in enumerate(steps):
+        for old, new in edits:
+            assert old in text
+            text = text.replace(old, new)
+        project.write({NET: text, "unrelated.txt": str(number)})
+        project.git("add", "--all")
+        project.git("commit", "--quiet", "--message", subject)
+        commits[subject] = project.git("rev-parse", "HEAD")
+    return commits
+
+
+def dates(found: codevault.Diagnosis) -> dict[str, str | None]:
+    return {c.name: c.introduced.subject if c.introduced else None for c in found.causes}
+
+
+def test_each_cause_names_the_commit_that_brought_it(project: Any, best: str) -> None:
+    commits = history(project)
+    expected = {
+        "inputs": "Rename inputs",
+        "noise.scale": "More noise",
+        "norm.eps": "Softer norm",
+        "body.*": "Encoder",
+        "head.weight": "Three actions",
+        "head.bias": "Three actions",
+    }
+    named = f"{project.top}@{commits['Unrelated']}"
+    for target in (project.top, named):
+        found = codevault.diagnose(best, target)
+        assert dates(found) == expected
+        assert found.history == f"8 commits of {project.top} searched"
+    project.load("walker.net")
+    assert dates(codevault.diagnose(best)) == expected
+    introduced = found.causes[0].introduced
+    assert introduced is not None
+    assert introduced.commit == commits["Rename inputs"]
+    assert f"since {introduced.commit[:10]} {introduced.date} Rename inputs" in str(found)
+
+
+def test_a_commit_is_named_for_the_probe_only_where_it_is_the_only_one(
+    project: Any, best: str
+) -> None:
+    louder = ("Louder", [("return self.gain *", "return 3.0 *")])
+    history(project, [STEPS[1], louder, STEPS[4]])
+    assert dates(against(project, best)) == {"out": "Louder"}
+    history(project, [louder, ("Softer", [("return 3.0 *", "return 2.5 *")])])
+    assert dates(against(project, best)) == {"out": None}
+
+
+def test_uncommitted_changes_have_no_commit(project: Any, best: str) -> None:
+    history(project, [STEPS[1]])
+    project.write({NET: SOURCE.replace("self.body", "self.encoder")})
+    found = against(project, best)
+    assert dates(found) == {"body.*": None}
+    assert "uncommitted changes have no commit" in found.history
+
+
+def test_a_branch_is_searched_where_it_left_the_main_line(project: Any, best: str) -> None:
+    project.git("branch", "side")
+    history(project, STEPS[:3])
+    merged = "Merge side"
+    project.git("checkout", "--quiet", "side")
+    project.commit({"unrelated.txt": "side"})
+    project.git("checkout", "--quiet", "main")
+    project.git("merge", "--quiet", "-X", "ours", "--no-edit", "-m", merged, "side")
+    assert dates(against(project, best)) == {
+        "inputs": "Rename inputs",
+        "noise.scale": "More noise",
+    }
+
+
+def test_without_a_clone_it_says_so(
+    project: Any, best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(project, ("self.body", "self.encoder"))
+    (tmp_path / "export").mkdir()
+    project.git("archive", "--output", str(tmp_path / "export.tar"), "HEAD")
+    import tarfile
+
+    with tarfile.open(tmp_path / "export.tar") as archive:
+        archive.extractall(tmp_path / "export", filter="data")
+    monkeypatch.chdir(tmp_path)
+    found = codevault.diagnose(best, tmp_path / "export")
+    assert dates(found) == {"body.*": None}
+    assert found.history == "not searched: no clone with both commits is at hand"
