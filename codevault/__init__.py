@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from codevault.evolve.match import Match, match_state_dicts
     from codevault.load import load_code, load_policy
     from codevault.manifest import Manifest
+    from codevault.migration.migrating import Migration, migrate
     from codevault.prefetching import PrefetchReport, prefetch
     from codevault.provenances import Provenance, provenance
     from codevault.save import save_policy
@@ -45,6 +46,7 @@ _HOME = {
     "DynamicAgentLoader": "agents",
     "Manifest": "manifest",
     "Match": "evolve.match",
+    "Migration": "migration.migrating",
     "PackagesWarning": "errors",
     "PrefetchReport": "prefetching",
     "ProbeWarning": "errors",
@@ -54,6 +56,7 @@ _HOME = {
     "load_code": "load",
     "load_policy": "load",
     "match_state_dicts": "evolve.match",
+    "migrate": "migration.migrating",
     "prefetch": "prefetching",
     "provenance": "provenances",
     "read_manifest": "show",
@@ -72,6 +75,7 @@ __all__ = [
     "DynamicAgentLoader",
     "Manifest",
     "Match",
+    "Migration",
     "PackagesWarning",
     "PrefetchReport",
     "ProbeWarning",
@@ -81,6 +85,7 @@ __all__ = [
     "load_code",
     "load_policy",
     "match_state_dicts",
+    "migrate",
     "prefetch",
     "provenance",
     "read_manifest",

@@ -23,6 +23,7 @@ from codevault.ownmodules import OwnModule, files_below, must_have_file, reached
 from codevault.provenances import recall
 from codevault.splint import mounted_as
 from codevault.staleness import edited
+from codevault.stated import migrations_of, stated_of
 from codevault.supply import translated
 from codevault_cache import find_worktree, overlay_entries, public_url, read_worktree
 from codevault_cache.errors import CacheError
@@ -77,8 +78,8 @@ def _application(things: Sequence[Any], said: Selection, *, embed: bool) -> Capt
     top = _work_tree(modules, said.repo)
     if top is None:
         return _without_repository(modules, said)
-    stated = _stated(top)
-    shared = said.shared if said.shared is not None else stated.get("shared", ())
+    stated = stated_of(top)
+    shared = said.shared if said.shared is not None else stated.shared or ()
     modules = [m for m in reached(things, shared) if _inside(m.file, top)]
     if changed := edited(modules):
         warnings.warn(
@@ -87,8 +88,8 @@ def _application(things: Sequence[Any], said: Selection, *, embed: bool) -> Capt
             CodeChangedWarning,
             stacklevel=4,
         )
-    roots = said.roots or stated.get("roots") or [_relative(f, top) for f in roots_of(modules)]
-    include = said.include if said.include is not None else stated.get("include", ())
+    roots = said.roots or stated.roots or [_relative(f, top) for f in roots_of(modules)]
+    include = said.include if said.include is not None else stated.include or ()
     found = read_worktree(
         top,
         roots=roots,
@@ -106,7 +107,8 @@ def _application(things: Sequence[Any], said: Selection, *, embed: bool) -> Capt
         diff=found.diff,
         modules=tuple(m.name for m in modules),
         renamed={m.loaded: m.name for m in modules},
-        contract=stated.get("contract"),
+        contract=stated.contract,
+        migrations=migrations_of(top),
     )
 
 
@@ -168,24 +170,6 @@ def _without_repository(modules: Sequence[OwnModule], said: Selection) -> Captur
 def _content(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
-
-
-def _stated(top: str) -> dict[str, Any]:
-    """`[tool.codevault]` of the work tree's pyproject.toml."""
-    from codevault_cache.selection import stated_in
-
-    try:
-        with open(os.path.join(top, "pyproject.toml"), "rb") as file:
-            stated = stated_in(file.read())
-    except OSError:
-        return {}
-    fields = {
-        "roots": stated.roots,
-        "shared": stated.shared,
-        "include": stated.include,
-        "contract": stated.contract,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _ignored(modules: Sequence[OwnModule], top: str) -> list[str]:

@@ -41,6 +41,7 @@ class Captured:
         modules: Own modules that the policy uses, by original name.
         renamed: Loaded name of each own module (`__main__`, say) to its name in the snapshot.
         contract: Version of the interface to the application that the code states.
+        migrations: Names of the rules files that its repository has; None where it states none.
     """
 
     snapshot: Snapshot
@@ -53,6 +54,7 @@ class Captured:
     modules: tuple[str, ...]
     renamed: Mapping[str, str]
     contract: str | None = None
+    migrations: tuple[str, ...] | None = None
 
     def loaded(self) -> list[ModuleType]:
         """The own modules as they are loaded now."""

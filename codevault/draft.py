@@ -16,7 +16,7 @@ from codevault.capture import capture
 from codevault.checkpoint import write_checkpoint
 from codevault.errors import CaptureError
 from codevault.manifest import Manifest
-from codevault.manifestparts import OverlayFile, OverlayPart, ProbePart
+from codevault.manifestparts import MigratedPart, OverlayFile, OverlayPart, ProbePart
 from codevault.provenances import recall
 from codevault.rehearsal import rehearse as rehearse_load
 from codevault.rng import kept_rng
@@ -43,6 +43,7 @@ class Draft:
         state: The policy's state_dict.
         probe: Observations and what the policy gave for them.
         metadata: The caller's own data, encoded.
+        migrated: Each move of the policy to newer code.
     """
 
     code: Captured
@@ -52,6 +53,7 @@ class Draft:
     state: Mapping[str, Any]
     probe: Probe | None
     metadata: Mapping[str, Any]
+    migrated: tuple[MigratedPart, ...] = ()
 
 
 def draft(
@@ -93,7 +95,7 @@ def draft(
         described = arch.describe(chosen, code.name_of)
     environment = arch.encode(env, code.name_of, "env")
     if env is None and loaded is not None:
-        environment = loaded.manifest.env
+        environment = loaded.env
     with kept_rng():
         recorded = None if probe is None else record(policy, probe)
     return Draft(
@@ -104,6 +106,7 @@ def draft(
         state=policy.state_dict(),
         probe=recorded,
         metadata=arch.encode(dict(metadata or {}), _no_name, "metadata"),
+        migrated=loaded.manifest.migrated if loaded is not None else (),
     )
 
 
@@ -142,6 +145,8 @@ def write(draft: Draft, path: str, *, rehearse: bool) -> Manifest:
         probe=None if draft.probe is None or probe is None else _probe(draft.probe, probe),
         created=_now(),
         metadata=dict(draft.metadata),
+        migrations=code.migrations,
+        migrated=draft.migrated,
     )
     trial = f"{path}.{os.getpid()}-{secrets.token_hex(4)}.rehearsal" if rehearse else path
     try:

@@ -44,6 +44,13 @@ class CodevaultError(Exception):
         return "\n".join(lines)
 
 
+class UsageError(CodevaultError, ValueError):
+    """What was asked for does not say enough, or goes against itself."""
+
+    reference = "usage"
+    exit_code = USAGE
+
+
 class ContractError(CodevaultError, LookupError):
     """Two versions of the interface to the application cannot be joined."""
 

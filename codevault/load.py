@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from codevault import architecture as arch
-from codevault import audit, loadlog, outlook, userdir
+from codevault import audit, loadlog, outlook
+from codevault.arrival import assign_weights, planned, replay_probe
 from codevault.build import CodeVersion, CurrentCode, build, check_kept, environment, explained
-from codevault.checkpoint import PROBE, Checkpoint, open_checkpoint, read_member
+from codevault.chain import chain_of_application, named_by
+from codevault.checkpoint import Checkpoint, open_checkpoint
 from codevault.downloads import fetched
 from codevault.errors import CodevaultError, LegacyFormError, PackagesWarning, ProbeWarning
 from codevault.provenances import Provenance, remember
@@ -27,9 +29,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from codevault.contract import Contract
+    from codevault.evolve.rules import Rules
     from codevault.manifest import Manifest
-    from codevault.probe import Replay
 
+_HINTS = {
+    True: "save it with a class_path that leaves the policy as it was when its weights were taken",
+    False: "codevault.load_policy(uri)  # its own code",
+}
 Overlay = Mapping[str, str | bytes] | str | os.PathLike[str] | None
 
 
@@ -55,7 +61,8 @@ def load_policy(
         env: The environment description; None takes the recorded one.
         contract: Adapts `env` to the version of the interface that the policy knows.
         device: Where the policy shall be, as `torch.nn.Module.to` takes it.
-        code: "pinned" for the recorded code, "current" for the host's, or a splint.
+        code: "pinned" for the recorded code, "current" for the host's with the rules files that
+            its repository names, or a splint.
         probe: Whether to replay the recorded outputs.
         trust: Grants; None reads the user's file and `CODEVAULT_TRUST`.
         cache: Folders of the cache; None takes `CODEVAULT_CACHE` or the default.
@@ -73,6 +80,7 @@ def load_policy(
         StateDictError: The weights do not fit.
         ProbeError: The policy does not give the recorded outputs.
         ContractError: The contract lacks a step to the policy's version.
+        RulesError: A rules file of the repository cannot be read.
     """
     where = shown(uri)
     vault = opened(cache)
@@ -84,26 +92,28 @@ def load_policy(
             raise
         return _old_form(path, error.form, code, env, device, where)
     allowed = _allowed(checkpoint.manifest, code, trust)
-    chosen = _code(checkpoint, code, allowed, vault)
-    description = arch.read(checkpoint)
+    chain = chain_of_application(checkpoint.manifest) if code == "current" else ()
+    chosen = _code(checkpoint, code, allowed, vault, chain)
     splint = chosen if isinstance(chosen, Splint) else None
     findings = _findings(checkpoint.manifest, splint, vault, where)
+    hint = _HINTS[splint is not None]
     with kept_rng(), explained(checkpoint.manifest), _audited(splint) as watch:
+        plan = planned(arch.read(checkpoint), checkpoint.manifest.env, chain, chosen)
         version = _version(contract, checkpoint.manifest, chosen)
-        given = _environment(env, contract, version, checkpoint.manifest, chosen)
-        policy = build(description, chosen, given)
+        given = _environment(env, contract, version, plan.env, chosen)
+        policy = build(plan.description, chosen, given)
         watch.settle()
-        check_kept(policy, description["class_path"])
-        _assign_weights(policy, checkpoint, chosen, where)
-        replay = _replay_probe(policy, checkpoint, where) if probe else None
+        check_kept(policy, plan.description["class_path"])
+        assign_weights(policy, checkpoint, where, hint, chosen, plan.chain)
+        replay = replay_probe(policy, checkpoint, where, 2) if probe else None
     policy = policy.to(device) if hasattr(policy, "to") else policy
     audit.warn(watch.audit, "codevault.provenance(policy).audit.restore()")
     why = "given by the caller" if allowed is None else allowed.reason
-    origin = (where, checkpoint.path, checkpoint.manifest, description, splint, why)
+    origin = (where, checkpoint.path, checkpoint.manifest, plan.description, splint, why)
     loadlog.note(where, checkpoint.manifest, None if splint is None else splint.name, why)
     release(splint)
     changed = None if splint is None else splint.audit
-    remember(policy, Provenance(*origin, replay, findings, changed, contract, version))
+    remember(policy, Provenance(*origin, replay, findings, changed, contract, version, plan.env))
     return policy
 
 
@@ -178,7 +188,11 @@ def _findings(
 
 
 def _code(
-    checkpoint: Checkpoint, code: str | Splint, allowed: Allowed | None, vault: Cache
+    checkpoint: Checkpoint,
+    code: str | Splint,
+    allowed: Allowed | None,
+    vault: Cache,
+    chain: Sequence[Rules],
 ) -> CodeVersion:
     """The version of the code to build with: in the cache, and mounted."""
     if isinstance(code, Splint) or allowed is None:
@@ -186,7 +200,7 @@ def _code(
         return code
     if code == "current":
         allow_architecture(checkpoint.manifest, allowed)
-        return CurrentCode(checkpoint.manifest.modules)
+        return CurrentCode((*checkpoint.manifest.modules, *named_by(chain)))
     return used(checkpoint, allowed, vault, mount)[0]
 
 
@@ -219,31 +233,9 @@ def _environment(
     env: Any,
     contract: Contract | None,
     version: str | None,
-    manifest: Manifest,
+    recorded: Any,
     chosen: CodeVersion,
 ) -> Any:
     if env is None:
-        return environment(manifest.env, chosen)
+        return environment(recorded, chosen)
     return env if contract is None or version is None else contract.adapted(env, version, chosen)
-
-
-def _assign_weights(policy: Any, checkpoint: Checkpoint, chosen: CodeVersion, where: str) -> None:
-    from codevault import weights
-
-    weights.verify_digest_once(checkpoint, userdir.state_folder("verified") or "")
-    hint = (
-        "save it with a class_path that leaves the policy as it was when its weights were taken"
-        if isinstance(chosen, Splint)
-        else "codevault.load_policy(uri)  # its own code"
-    )
-    weights.assign(policy, weights.map_weights(checkpoint), where=where, hint=hint)
-
-
-def _replay_probe(policy: Any, checkpoint: Checkpoint, where: str) -> Replay | None:
-    from codevault.probe import check
-    from codevault.probefile import from_bytes
-
-    if checkpoint.manifest.probe is None:
-        warnings.warn(f"{where} has no probe: nothing shows that it behaves", ProbeWarning, 3)
-        return None
-    return check(policy, from_bytes(read_member(checkpoint, PROBE)), where)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import Field, ValidationError
 
 from codevault.errors import CheckpointError, FormatVersionError
-from codevault.manifestparts import Commit, OverlayPart, Part, ProbePart, Sha256
+from codevault.manifestparts import Commit, MigratedPart, OverlayPart, Part, ProbePart, Sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,6 +56,8 @@ class Manifest(Part):
         probe: What the probe covers, or None.
         created: UTC time in ISO 8601.
         metadata: The caller's own data.
+        migrations: Names of the rules files that its repository had; None where it states none.
+        migrated: Each move to newer code, the first one first.
     """
 
     format: int = FORMAT
@@ -80,6 +82,8 @@ class Manifest(Part):
     probe: ProbePart | None = None
     created: str
     metadata: dict[str, Any] = Field(default_factory=dict)
+    migrations: tuple[str, ...] | None = Field(default=None, strict=False)
+    migrated: tuple[MigratedPart, ...] = Field(default=(), strict=False)
 
     @property
     def checkpoint_digest(self) -> str:
@@ -170,7 +174,11 @@ def _shown(manifest: Manifest) -> Iterator[tuple[str, Sequence[str]]]:
         yield name, () if text is None else (text,)
     for name in ("roots", "shared", "include", "left_out", "modules"):
         yield name, getattr(manifest, name)
+    yield "migrations", manifest.migrations or ()
     yield "probe", manifest.probe.untouched or () if manifest.probe else ()
+    for move in manifest.migrated:
+        texts = (move.repo, move.created, move.drift or None, *move.rules)
+        yield "migrated", [text for text in texts if text is not None]
     for file in manifest.overlay.files if manifest.overlay else ():
         yield "overlay", [text for text in (file.path, file.mode, file.oid) if text is not None]
 

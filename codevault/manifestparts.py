@@ -50,3 +50,30 @@ class ProbePart(Part):
     sha256: Sha256
     steps: int = 1
     untouched: tuple[str, ...] | None = Field(default=None, strict=False)
+
+
+class MigratedPart(Part):
+    """One move of a policy to newer code.
+
+    Attributes:
+        checkpoint: Digest of the manifest of the checkpoint that it was.
+        policy: Identity of the policy that it was.
+        repo: The repository of its code then; None where it travelled.
+        commit: The commit of its code then.
+        digest: The snapshot's digest.
+        created: When that checkpoint was made.
+        rules: sha256 of each rules file that was applied, by name.
+        difference: Largest difference of an output of the probe, as replayed with the newer code;
+            None where it was not replayed.
+        drift: What differs beyond the probe's tolerances, and was accepted; empty if nothing.
+    """
+
+    checkpoint: Sha256
+    policy: Sha256
+    repo: str | None = None
+    commit: Commit | None = None
+    digest: Sha256
+    created: str
+    rules: dict[str, Sha256]
+    difference: float | None = None
+    drift: str = ""

@@ -24,7 +24,8 @@ class Provenance:
         uri: Where the checkpoint was read.
         path: The local file with its bytes.
         manifest: The checkpoint's manifest.
-        architecture: The architecture as it stands in the checkpoint, plain data.
+        architecture: The architecture that was built, plain data: as it stands in the checkpoint,
+            or as rules made it.
         splint: The code the policy runs; None if it was built with the current code.
         allowed: Why its code was allowed to run.
         probe: The replay of the probe; None if there was none to replay or it was not asked for.
@@ -32,6 +33,7 @@ class Provenance:
         audit: What its code had changed in this process by then; None if it has no splint.
         contract: The contract that it was loaded with, or None.
         version: The version of its interface, by that contract.
+        env: The recorded environment description likewise.
     """
 
     uri: str
@@ -45,6 +47,7 @@ class Provenance:
     audit: Audit | None = None
     contract: Contract | None = None
     version: str | None = None
+    env: Any = None
 
 
 _known: dict[int, tuple[weakref.ref[Any], Provenance]] = {}

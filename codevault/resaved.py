@@ -85,6 +85,7 @@ def _again(known: Provenance, splint: Splint) -> Captured:
         modules=tuple(sorted({*manifest.modules, *splint.modules})),
         renamed={},
         contract=manifest.contract,
+        migrations=manifest.migrations,
     )
 
 

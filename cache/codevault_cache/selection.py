@@ -153,6 +153,7 @@ class Stated:
     shared: tuple[str, ...] | None = None
     include: tuple[str, ...] | None = None
     contract: str | None = None
+    migrations: str | None = None
 
 
 def stated_in(pyproject: bytes | None) -> Stated:
@@ -174,12 +175,17 @@ def stated_in(pyproject: bytes | None) -> Stated:
             return tuple(value)
         return () if value == [] and key != "roots" else None
 
-    roots, include = texts("roots"), texts("include")
+    def one(key: str) -> str | None:
+        value = table.get(key)
+        return value if isinstance(value, str) else None
+
+    roots, include, migrations = texts("roots"), texts("include"), one("migrations")
     return Stated(
         roots_of(roots) if roots else None,
         texts("shared"),
         tuple(glob_of(g) for g in include) if include is not None else None,
-        contract if isinstance(contract := table.get("contract"), str) else None,
+        one("contract"),
+        root_of(migrations) if migrations else None,
     )
 
 

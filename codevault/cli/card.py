@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from codevault.manifest import Manifest
+    from codevault.manifestparts import MigratedPart
     from codevault.packages import Verdict
     from codevault.show import Look
 
@@ -43,6 +44,7 @@ def _lines(seen: Look, verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
         ("env", "recorded" if manifest.env is not None else "none"),
         ("probe", _probe(manifest)),
         *_packages(verdicts),
+        *(("moved", f"from {_move(move)}") for move in manifest.migrated[-_FEW:]),
         ("saved", f"{manifest.created} by codevault {manifest.codevault}"),
         ("size", f"{amount(seen.size)}, {weights} of it weights"),
         ("policy", f"sha256:{manifest.policy_digest}"),
@@ -50,6 +52,12 @@ def _lines(seen: Look, verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
         *((f"  {key}", repr(v)) for key, v in sorted(manifest.metadata.items())[:_FEW]),
         *([("  ...", f"{more} more entries of metadata")] if more > 0 else []),
     ]
+
+
+def _move(move: MigratedPart) -> str:
+    rules = f" by {', '.join(move.rules)}" if move.rules else ""
+    drift = f"; accepted: {move.drift}" if move.drift else ""
+    return f"{(move.commit or 'no commit')[:12]}, saved {move.created}{rules}{drift}"
 
 
 def _changes(manifest: Manifest) -> str:

@@ -95,9 +95,27 @@ def write_old_files(world: dict[str, Any]) -> None:
     save_file({"obs": world["obs"]}, "obs.safetensors")
     options: dict[str, Any] = {"n_steps": 8, "batch_size": 8, "policy_kwargs": {"net_arch": [8]}}
     PPO("MlpPolicy", gymnasium.make("CartPole-v1"), device="cpu", **options).save("ppo.zip")
+    write_newer_code(world)
     (player,) = blocks(TOP / "docs/convert.md", "python")
     Path("play").mkdir()
     Path("play/player.py").write_text(player)
+
+
+def write_newer_code(world: dict[str, Any]) -> None:
+    """The newer code that docs/migrate.md speaks of, and rules that lead there."""
+    import shutil
+
+    shutil.copytree(world["repo"], "today")
+    net = Path("today/walker/net.py")
+    net.write_text(
+        "import torch\nclass Policy(torch.nn.Module):\n    def __init__(self):\n"
+        "        super().__init__()\n        self.head = torch.nn.Linear(4, 2)\n"
+        "    def forward(self, obs): return self.head(obs)\n"
+    )
+    Path("rules.toml").write_text(
+        '[names]\n"walker.net:Walker" = "walker.net:Policy"\n'
+        '[[rule]]\nrename = "*"\nto = "head.*"\n'
+    )
 
 
 def test_commands_run(world: dict[str, Any]) -> None:

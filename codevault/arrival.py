@@ -1,0 +1,109 @@
+"""A checkpoint's policy in some code: rules applied, weights assigned, probe replayed."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from codevault import userdir
+from codevault.build import own
+from codevault.checkpoint import PROBE, read_member
+from codevault.errors import ProbeWarning
+from codevault.evolve.edits import edited, edited_env
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from codevault.build import CodeVersion
+    from codevault.checkpoint import Checkpoint
+    from codevault.evolve.moves import Moved
+    from codevault.evolve.rules import Rules
+    from codevault.probe import Replay
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is built, as rules made it.
+
+    Attributes:
+        description: The architecture, plain data.
+        env: The recorded environment description, plain data or None.
+        chain: The rules files that are for this policy, in order.
+    """
+
+    description: dict[str, Any]
+    env: Any
+    chain: tuple[Rules, ...] = ()
+
+
+def planned(
+    description: dict[str, Any], env: Any, chain: Sequence[Rules], code: CodeVersion
+) -> Plan:
+    """The architecture and environment of a checkpoint after the names and edits of rules.
+
+    Raises:
+        BuildError: An edit does not go with them.
+        CodeError: A rule names a function that the code does not define.
+    """
+    taken = []
+    for rules in chain:
+        if rules.only_for and description["class_path"] not in rules.only_for:
+            continue
+        description = edited(description, rules, lambda name: own(code, name))
+        env = edited_env(env, rules, lambda name: own(code, name))
+        taken.append(rules)
+    return Plan(description, env, tuple(taken))
+
+
+def assign_weights(
+    policy: Any,
+    checkpoint: Checkpoint,
+    where: str,
+    hint: str,
+    code: CodeVersion,
+    chain: Sequence[Rules] = (),
+) -> Moved | None:
+    """Gives a policy the weights of a checkpoint, moved by rules if there are any.
+
+    Returns:
+        What became of which key; None without rules.
+
+    Raises:
+        WeightsDigestError: The weights are not the bytes that were saved.
+        StateDictError: They do not fit, or a rule does not go with them.
+    """
+    from codevault import weights
+
+    weights.verify_digest_once(checkpoint, userdir.state_folder("verified") or "")
+    state = weights.map_weights(checkpoint)
+    if not chain:
+        weights.assign(policy, state, where=where, hint=hint)
+        return None
+    from codevault.evolve.fitting import fitted
+    from codevault.evolve.moves import concerned, move, unmoved
+
+    target = policy.state_dict()
+    moved = unmoved(state)
+    for rules in chain:
+        if concerned(rules.rules, moved.state, target):
+            moved = move(moved, rules.rules, target, lambda name: own(code, name))
+    moved = fitted(moved, target, where)
+    weights.assign(policy, moved.state, where=where, hint=hint)
+    return moved
+
+
+def replay_probe(policy: Any, checkpoint: Checkpoint, where: str, level: int) -> Replay | None:
+    """Replays the probe of a checkpoint; warns if there is none, `level` frames up.
+
+    Raises:
+        ProbeError: The policy does not give the recorded outputs.
+    """
+    from codevault.probe import check
+    from codevault.probefile import from_bytes
+
+    if checkpoint.manifest.probe is None:
+        text = f"{where} has no probe: nothing shows that it behaves"
+        warnings.warn(text, ProbeWarning, level + 1)
+        return None
+    return check(policy, from_bytes(read_member(checkpoint, PROBE)), where)

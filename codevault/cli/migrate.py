@@ -1,0 +1,108 @@
+"""`codevault migrate`: moves a checkpoint to newer code, with the probe as proof."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from codevault.cli.output import echo, json_option
+
+if TYPE_CHECKING:
+    from codevault.migration.migrating import Migration
+
+_ROWS: Final = 20
+"""How many keys are listed; all of them are in the JSON."""
+
+
+@click.command()
+@click.argument("uri")
+@click.option("-o", "--output", help="The checkpoint to write.")
+@click.option("--to", metavar="CODE", help="A folder, a full commit, or REPOSITORY@COMMIT.")
+@click.option("--rules", multiple=True, metavar="FILE", help="A rules file; in order.")
+@click.option("--roots", multiple=True, help="A folder of the newer code's import path; in order.")
+@click.option("--dry-run", is_flag=True, help="Try it, and write nothing.")
+@click.option("--accept-drift", is_flag=True, help="Write it although outputs differ; recorded.")
+@json_option
+def migrate(
+    uri: str,
+    output: str | None,
+    to: str | None,
+    rules: tuple[str, ...],
+    roots: tuple[str, ...],
+    dry_run: bool,
+    accept_drift: bool,
+    as_json: bool,
+) -> None:
+    """Move a checkpoint to newer code by rules; it is written only if its probe agrees.
+
+    The newer code is the work tree around this folder, or what --to names. Without --rules, the
+    rules files of that work tree are taken ([tool.codevault] migrations).
+    """
+    if (output is None) == (not dry_run):
+        raise click.UsageError("say where to write, -o new.mpt, or --dry-run")
+    from codevault.migration.migrating import migrate as run
+
+    done = run(
+        uri,
+        output,
+        to=to,
+        rules=rules or None,
+        roots=roots or None,
+        accept_drift=accept_drift,
+    )
+    echo(as_json, _data(done, output), _lines(done, uri, output))
+
+
+def _data(done: Migration, output: str | None) -> dict[str, Any]:
+    replay = done.replay
+    return {
+        "output": output,
+        "source": done.source.checkpoint_digest,
+        "checkpoint": None if done.manifest is None else done.manifest.checkpoint_digest,
+        "policy": None if done.manifest is None else done.manifest.policy_digest,
+        "target": done.target,
+        "rules": list(done.rules),
+        "class_path": done.class_path,
+        "weights": {key: list(old) for key, old in done.weights.items()},
+        "dropped": list(done.dropped),
+        "difference": None if replay is None else replay.difference,
+        "tolerance": None if replay is None else replay.tolerance,
+        "skipped": [] if replay is None else list(replay.skipped),
+        "drift": done.drift,
+        "unseen": list(done.unseen),
+    }
+
+
+def _lines(done: Migration, uri: str, output: str | None) -> list[str]:
+    from codevault.manifest import escaped
+    from codevault.uri import shown
+
+    source = done.source
+    old = f"{source.repo or 'code that travels'} @ {(source.commit or 'no commit')[:12]}"
+    lines = [shown(uri), f"from     {old}", f"to       {done.target}"]
+    lines += [f"rules    {', '.join(done.rules) or 'none'}", f"builds   {done.class_path}"]
+    moves = [f"{' + '.join(old)} -> {key}" for key, old in done.weights.items() if old != (key,)]
+    moves = [f"filled {text[4:]}" if text.startswith(" -> ") else text for text in moves]
+    moves += [f"dropped {key}" for key in done.dropped]
+    kept = sum(old == (key,) for key, old in done.weights.items())
+    lines.append(f"weights  {kept} kept, {len(moves)} moved, filled or dropped")
+    lines += [f"  {text}" for text in moves[:_ROWS]]
+    lines += [f"  ... and {len(moves) - _ROWS} more" for _ in moves[_ROWS : _ROWS + 1]]
+    lines.append(f"probe    {_probe(done)}")
+    if done.replay is not None:
+        lines += [f"  not compared: {text}" for text in done.replay.skipped]
+    if done.unseen:
+        names = ", ".join(done.unseen[:3]) + (", ..." if len(done.unseen) > 3 else "")
+        lines.append(f"  it does not touch {len(done.unseen)} parameters: {names}")
+    lines.append("nothing was written" if output is None else f"wrote {output}")
+    return [escaped(line) for line in lines]
+
+
+def _probe(done: Migration) -> str:
+    if done.drift:
+        return f"differs, accepted: {done.drift}"
+    assert done.replay is not None
+    return (
+        f"agrees: {done.replay.compared} outputs, largest difference {done.replay.difference:.3g}"
+    )

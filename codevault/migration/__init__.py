@@ -1,0 +1,1 @@
+"""Moves checkpoints to newer code, with the probe as proof; holds the public `migrate`."""

@@ -1,0 +1,137 @@
+"""A checkpoint's policy in newer code, and what its probe says of it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from codevault import architecture as arch
+from codevault import coverage
+from codevault.arrival import Plan, assign_weights, planned
+from codevault.build import build, check_kept, environment
+from codevault.checkpoint import PROBE, Checkpoint, read_member
+from codevault.errors import ProbeError
+from codevault.evolve.moves import Moved, unmoved
+from codevault.manifest import escaped
+from codevault.nest import unpack
+from codevault.probe import Probe, record, replay
+from codevault.probefile import from_bytes
+from codevault.understudy import device_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from codevault.comparison import Replay
+    from codevault.evolve.rules import Rules
+    from codevault.splint import Splint
+
+_SEED: Final = 0
+"""Of what the newer code's constructor draws, so that a second run gives the same."""
+_DRIFT: Final = 2000
+"""How much of what differs is recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A policy with its weights, before anybody judged it.
+
+    Attributes:
+        policy: The policy.
+        plan: How it was built.
+        moved: What became of which key.
+        probe: The recorded probe, or None.
+    """
+
+    policy: Any
+    plan: Plan
+    moved: Moved
+    probe: Probe | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the probe says.
+
+    Attributes:
+        replay: The replay of the recorded probe; None without one.
+        drift: What differs, if that was accepted; empty if nothing does.
+        probe: The probe from now on: the recorded one as long as it agrees.
+    """
+
+    replay: Replay | None
+    drift: str
+    probe: Probe | None
+
+
+def built(checkpoint: Checkpoint, splint: Splint, chain: Sequence[Rules]) -> tuple[Any, Plan]:
+    """A checkpoint's policy as the newer code's constructor leaves it.
+
+    Raises:
+        BuildError: The architecture does not go with the newer code.
+        CodeError: The newer code lacks what is named.
+    """
+    plan = planned(arch.read(checkpoint), checkpoint.manifest.env, chain, splint)
+    torch.manual_seed(_SEED)
+    policy = build(plan.description, splint, environment(plan.env, splint))
+    check_kept(policy, plan.description["class_path"])
+    return policy, plan
+
+
+def attempted(
+    checkpoint: Checkpoint, splint: Splint, chain: Sequence[Rules], where: str
+) -> Attempt:
+    """A checkpoint's policy in newer code, with its weights.
+
+    Raises:
+        BuildError: The architecture does not go with the newer code.
+        CodeError: The newer code lacks what is named.
+        StateDictError: Keys are unaccounted for, or a rule does not go with the weights.
+    """
+    policy, plan = built(checkpoint, splint, chain)
+    hint = f"codevault migrate {shlex.quote(where)} --rules rules.toml --dry-run"
+    moved = assign_weights(policy, checkpoint, where, hint, splint, plan.chain)
+    return Attempt(policy, plan, moved or unmoved(policy.state_dict()), recorded(checkpoint))
+
+
+def recorded(checkpoint: Checkpoint) -> Probe | None:
+    """The probe of a checkpoint, or None."""
+    if checkpoint.manifest.probe is None:
+        return None
+    return from_bytes(read_member(checkpoint, PROBE))
+
+
+def judged(attempt: Attempt, where: str, *, accept_drift: bool) -> Verdict:
+    """Replays the recorded probe.
+
+    Raises:
+        ProbeError: The policy raises; or its outputs differ, or there is no probe, and that is not
+            accepted.
+    """
+    probe, policy = attempt.probe, attempt.policy
+    if probe is None:
+        if not accept_drift:
+            raise _unproven(where, "it has no probe, so that nothing can be compared")
+        return Verdict(None, "it had no probe", None)
+    try:
+        found = replay(policy, probe)
+    except Exception as error:
+        why = f"it raised {type(error).__name__} on its recorded observations: {error}"
+        raise _unproven(where, why) from error
+    if found.ok:
+        unseen = coverage.untouched(policy, probe.inputs, probe.seed, device_of(policy))
+        return Verdict(found, "", replace(probe, untouched=unseen))
+    if not accept_drift:
+        raise _unproven(where, f"outputs differ: {found}")
+    anew = record(policy, [unpack(nest, {}) for nest in probe.inputs])
+    return Verdict(found, escaped(str(found))[:_DRIFT], anew)
+
+
+def _unproven(where: str, why: str) -> ProbeError:
+    return ProbeError(
+        f"nothing shows that the policy of {where} behaves in the newer code as it was saved",
+        why,
+        f"codevault migrate {shlex.quote(where)} --rules rules.toml --dry-run",
+    )

@@ -1,0 +1,137 @@
+"""Moves a checkpoint to newer code by rules, and proves it by the probe: `migrate`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from codevault.build import explained
+from codevault.chain import chain_of
+from codevault.checkpoint import open_checkpoint
+from codevault.downloads import fetched
+from codevault.errors import RulesError
+from codevault.evolve.rules import parse
+from codevault.migration.attempt import attempted, judged
+from codevault.migration.target import Target, target_of
+from codevault.migration.writing import written
+from codevault.rng import kept_rng
+from codevault.supply import CachePath, opened
+from codevault.uri import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from codevault.comparison import Replay
+    from codevault.evolve.rules import Rules
+    from codevault.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What became of a checkpoint.
+
+    Attributes:
+        manifest: Of the checkpoint that was written; None if none was.
+        source: Of the one that was moved.
+        target: The newer code, in words.
+        rules: Names of the rules files that were applied.
+        class_path: What is built now.
+        weights: New key to the old keys that it was made of; none where a rule filled it.
+        dropped: Old keys that a rule dropped.
+        replay: The replay of the recorded probe; None without one.
+        unseen: Parameters that the probe does not touch: nothing shows that they are right.
+        drift: What differs from the recorded outputs, if that was accepted; else empty.
+    """
+
+    manifest: Manifest | None
+    source: Manifest
+    target: str
+    rules: tuple[str, ...]
+    class_path: str
+    weights: dict[str, tuple[str, ...]]
+    dropped: tuple[str, ...]
+    replay: Replay | None
+    unseen: tuple[str, ...]
+    drift: str
+
+
+def migrate(
+    uri: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    to: str | os.PathLike[str] | None = None,
+    rules: Sequence[str | os.PathLike[str]] | None = None,
+    roots: Sequence[str] | None = None,
+    accept_drift: bool = False,
+    cache: CachePath = None,
+) -> Migration:
+    """Moves a checkpoint to newer code; its own code does not run.
+
+    Args:
+        uri: The checkpoint.
+        output: The `.mpt` file to write; None only tries.
+        to: A folder as it is now, a full commit, or `REPOSITORY@COMMIT`; naming it is the grant.
+            None means the work tree around this folder.
+        rules: Rules files, in order; None takes those that the folder's `[tool.codevault]` names
+            and the checkpoint was saved without.
+        roots: Folders of the newer code's import path; None takes what it states, and then what
+            the checkpoint records.
+        accept_drift: Whether a policy that gives other outputs than recorded is written too. The
+            difference is recorded, and the new probe holds what it gives now.
+        cache: As for `load_policy`.
+
+    Returns:
+        What became of it.
+
+    Raises:
+        CheckpointError: The file is no checkpoint, or a damaged one.
+        RulesError: A rules file cannot be read.
+        BuildError: The architecture does not go with the newer code.
+        CodeError: The newer code lacks what is named.
+        StateDictError: Keys are unaccounted for, or a rule does not go with the weights.
+        ProbeError: The policy does not give the recorded outputs, or none are recorded.
+    """
+    where, vault = shown(uri), opened(cache)
+    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
+    source = checkpoint.manifest
+    target = target_of(None if to is None else os.fspath(to), source, roots, vault)
+    chain = _given(rules) if rules is not None else _stated(target, source)
+    with kept_rng(), explained(source):
+        attempt = attempted(checkpoint, target.splint, chain, where)
+        verdict = judged(attempt, where, accept_drift=accept_drift)
+        manifest = None
+        if output is not None:
+            manifest = written(os.fspath(output), attempt, target, source, verdict)
+    probe = verdict.probe
+    return Migration(
+        manifest=manifest,
+        source=source,
+        target=str(target),
+        rules=tuple(each.name for each in attempt.plan.chain),
+        class_path=attempt.plan.description["class_path"],
+        weights=dict(attempt.moved.origin),
+        dropped=attempt.moved.dropped,
+        replay=verdict.replay,
+        unseen=() if probe is None else probe.untouched or (),
+        drift=verdict.drift,
+    )
+
+
+def _given(paths: Sequence[str | os.PathLike[str]]) -> tuple[Rules, ...]:
+    chain = []
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                chain.append(parse(file.read(), os.path.basename(path)))
+        except OSError as error:
+            raise RulesError(
+                f"the rules file {os.fspath(path)} cannot be read",
+                str(error),
+                "codevault migrate URI --rules rules.toml --dry-run",
+            ) from None
+    return tuple(chain)
+
+
+def _stated(target: Target, source: Manifest) -> tuple[Rules, ...]:
+    return () if target.top is None else chain_of(target.top, source.migrations)
