@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import errno
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from codevault.evolve.diagnosis import Diagnosis
 
 OK, FINDING, USAGE, FETCH, REFUSED = 0, 1, 2, 3, 4
 """Exit codes of the command line."""
@@ -17,10 +21,13 @@ class CodevaultError(Exception):
         why: The cause, with the values that decide it.
         hint: One command or line that works today; may be empty.
         exit_code: What the command line exits with.
+        diagnosis: All that keeps a checkpoint from running in the current code, where a load with
+            that failed; else None.
     """
 
     reference = "error"
     exit_code = FINDING
+    diagnosis: Diagnosis | None = None
 
     def __init__(self, what: str, why: str = "", hint: str = "") -> None:
         self.what, self.why, self.hint = what, why, hint

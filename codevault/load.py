@@ -6,6 +6,7 @@ import os
 import shlex
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from codevault import architecture as arch
@@ -14,6 +15,7 @@ from codevault.arrival import assign_weights, planned, replay_probe
 from codevault.build import CodeVersion, CurrentCode, build, check_kept, environment, explained
 from codevault.chain import chain_of_application, named_by
 from codevault.checkpoint import Checkpoint, open_checkpoint
+from codevault.current import diagnosed
 from codevault.downloads import fetched
 from codevault.errors import CodevaultError, LegacyFormError, PackagesWarning, ProbeWarning
 from codevault.provenances import Provenance, remember
@@ -81,6 +83,8 @@ def load_policy(
         ProbeError: The policy does not give the recorded outputs.
         ContractError: The contract lacks a step to the policy's version.
         RulesError: A rules file of the repository cannot be read.
+
+        With code="current", what is raised has the whole diagnosis, as `diagnosis`.
     """
     where = shown(uri)
     vault = opened(cache)
@@ -97,7 +101,8 @@ def load_policy(
     splint = chosen if isinstance(chosen, Splint) else None
     findings = _findings(checkpoint.manifest, splint, vault, where)
     hint = _HINTS[splint is not None]
-    with kept_rng(), explained(checkpoint.manifest), _audited(splint) as watch:
+    failing = diagnosed(uri, env, trust, cache) if code == "current" else nullcontext()
+    with failing, kept_rng(), explained(checkpoint.manifest), _audited(splint) as watch:
         plan = planned(arch.read(checkpoint), checkpoint.manifest.env, chain, chosen)
         version = _version(contract, checkpoint.manifest, chosen)
         given = _environment(env, contract, version, plan.env, chosen)

@@ -79,13 +79,13 @@ def test_current_code_fails_on_old_names_and_says_what_works(walker: Any, tmp_pa
     save(tmp_path, walker.net.Walker(), architecture={"class_path": walker.net.Walker})
 
 
-def test_current_code_with_other_keys_lists_all_of_them(walker: Any, tmp_path: Path) -> None:
+def test_current_code_with_other_keys_gives_the_diagnosis(walker: Any, tmp_path: Path) -> None:
     save(tmp_path, walker.net.Walker(), architecture={"class_path": "walker.net:Walker"})
     walker.refactor()
     with pytest.raises(StateDictError) as caught:
         codevault.load_policy(tmp_path / "best.mpt", code="current")
-    for key in ("body.weight", "head.bias", "encoder.weight", "actor.bias"):
-        assert key in str(caught.value)
+    for line in ("keys: body.* -> encoder.*", "keys: head.* -> actor.*", "scale"):
+        assert line in f"{caught.value}{caught.value.diagnosis}"
 
 
 def test_current_code_that_behaves_otherwise_is_a_probe_mismatch(
