@@ -195,6 +195,11 @@ def release(splint: Splint | None) -> None:
         splint._mount.release()  # noqa: SLF001
 
 
+def mounted() -> frozenset[str]:
+    """The names of the splints of this process."""
+    return frozenset(_mounted)
+
+
 def mounted_as(name: str) -> Splint | None:
     """The splint of that name in this process, if there is one."""
     return _mounted.get(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import click
@@ -26,7 +27,8 @@ def diagnose(uri: str, against: str, as_json: bool) -> None:
     """Find all that keeps a checkpoint from running in newer code; nothing is changed."""
     from codevault.evolve.diagnose import diagnose as run
 
-    found = run(uri, against)
+    with contextlib.redirect_stdout(sys.stderr):  # both versions of the code may print
+        found = run(uri, against)
     echo(as_json, found.as_data(), [escaped(line) for line in str(found).splitlines()])
     if found:
         sys.exit(FINDING)

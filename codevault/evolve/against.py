@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from codevault.errors import CodevaultError
 from codevault.evolve.sides import Side
 from codevault.repositories import explicit
-from codevault.splint import Splint, mount
+from codevault.splint import Splint, mount, mounted
 from codevault.supply import healed, warm
 from codevault.targets import commit_of
 from codevault_cache import Cache, Snapshot, Wanted, find_worktree
@@ -35,8 +35,8 @@ def against_of(against: str | os.PathLike[str] | Splint, manifest: Manifest, vau
         return Side(against, against.name)
     text = os.fspath(against)
     repo, commit = _named(text, manifest)
-    stated = Wanted(repo=repo, commit=commit)
-    splint = _mounted(stated, vault)
+    before = mounted()
+    splint = _mounted(Wanted(repo=repo, commit=commit), vault)
     if not _has_modules(splint, manifest):
         recorded = Wanted(repo=repo, commit=commit, roots=manifest.roots, shared=manifest.shared)
         try:
@@ -45,7 +45,13 @@ def against_of(against: str | os.PathLike[str] | Splint, manifest: Manifest, vau
             other = splint  # its folders have other names now: the diagnosis tells what is gone
         splint = other if _has_modules(other, manifest) else splint
     changed = " with uncommitted changes" if splint.snapshot.overlay else ""
-    return Side(splint, f"{repo} @ {splint.snapshot.commit or 'no commit'}{changed}", "", repo)
+    return Side(
+        splint,
+        f"{repo} @ {splint.snapshot.commit or 'no commit'}{changed}",
+        "",
+        repo,
+        splint.name not in before,
+    )
 
 
 def _named(text: str, manifest: Manifest) -> tuple[str, str | None]:

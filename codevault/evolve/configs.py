@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, Final
 
+from codevault.build import CurrentCode
+from codevault.errors import CodeError
 from codevault.evolve.description import Node, edited, edited_env, joined, nodes_of, references_of
 from codevault.evolve.diagnosis import Cause
 from codevault.evolve.fields import REQUIRED, Fields, fields_of, values_of
-from codevault.evolve.nearby import elsewhere, renamed
+from codevault.evolve.nearby import elsewhere, is_defined, is_importable, renamed
 from codevault.evolve.places import Found, Place
 from codevault.evolve.sides import told
 from codevault.evolve.values import flattened
@@ -77,6 +79,9 @@ def configs(old: Side, new: Side, description: dict[str, Any], env: Any) -> Conf
 
 def _lost(old: Side, new: Side, name: str, error: Exception) -> tuple[Found, str]:
     """The cause of a name that the new code does not have, and where it stands now, if known."""
+    if new.code is not None and is_defined(new.code, name):
+        text = f"{name} cannot be imported: {told(error, new)}"
+        return Found(Cause("config", "raised", name, text, name, None), Place(())), ""
     near = elsewhere(new.code, name) if new.code is not None else []
     if new.code is not None and old.code is not None and not near:
         now = renamed(old.code, new.code, name)
@@ -87,7 +92,11 @@ def _lost(old: Side, new: Side, name: str, error: Exception) -> tuple[Found, str
         cause = Cause("config", "moved", name, f"{name} is now {there}?", name, there)
         return Found(cause, _place_of(old, name)), there
     what = f"; one of its name stands in {near[0]}" if near else ""
-    text = f"{name} is not there{what}: {told(error, new)}"
+    raised = "" if isinstance(error, CodeError) else f": {told(error, new)}"
+    top = name.replace(":", ".").partition(".")[0]
+    if isinstance(new.code, CurrentCode) and not is_importable(top):
+        raised = f": this Python does not find {top}; --against DIR takes a folder that has it"
+    text = f"{name} is not in the new code{what}{raised}"
     return Found(Cause("config", "gone", name, text, name, None), _place_of(old, name)), ""
 
 

@@ -12,7 +12,7 @@ from codevault.errors import CodevaultError, RefusedError
 from codevault.evolve.against import against_of
 from codevault.evolve.examination import examined
 from codevault.evolve.sides import Side, told
-from codevault.splint import mount
+from codevault.splint import Splint, mount, mounted
 from codevault.supply import CachePath, opened, used
 from codevault.trust import Trust, allow, allow_architecture
 from codevault.uri import shown
@@ -20,7 +20,6 @@ from codevault.uri import shown
 if TYPE_CHECKING:
     from codevault.evolve.diagnosis import Diagnosis
     from codevault.manifest import Manifest
-    from codevault.splint import Splint
 
 
 def diagnose(
@@ -65,14 +64,19 @@ def diagnose(
         new = Side(CurrentCode(manifest.modules), "the application's current modules")
     else:
         new = against_of(against, manifest, vault)
+    before = mounted()
     try:
-        old = Side(used(checkpoint, allowed, vault, mount)[0], _label(manifest))
+        splint = used(checkpoint, allowed, vault, mount)[0]
+        old = Side(splint, _label(manifest), fresh=splint.name not in before)
     except RefusedError:
         raise
     except CodevaultError as error:
-        old = Side(None, _label(manifest))
-        old = Side(None, _label(manifest), told(error, old))
-    return examined(checkpoint, where, old, new, env, vault)
+        old = Side(None, _label(manifest), told(error, Side(None, "")))
+    found = examined(checkpoint, where, old, new, env, vault)
+    for side in (old, new):
+        if side.fresh and isinstance(side.code, Splint):
+            side.code.unload()
+    return found
 
 
 def _label(manifest: Manifest) -> str:

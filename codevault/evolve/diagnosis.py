@@ -110,11 +110,11 @@ class Diagnosis:
 
 def _wrapped(label: str, text: str) -> list[str]:
     """A label, and text beside it: long lines are continued below, further in."""
-    lines = [
-        part
-        for line in text.splitlines() or [""]
-        for part in wrap(line, _WIDTH, subsequent_indent="  ", drop_whitespace=False) or [""]
-    ]
+    lines: list[str] = []
+    for line in text.splitlines() or [""]:
+        start = " " * (len(line) - len(line.lstrip()))
+        lines += wrap(line.strip(), _WIDTH, initial_indent=start, subsequent_indent=f"{start}  ")
+    lines = lines or [""]
     if len(lines) > _LINES:
         lines = [*lines[: _LINES - 1], "…"]
     return [f"{label if not place else '':<13}{line}".rstrip() for place, line in enumerate(lines)]

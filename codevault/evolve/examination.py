@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +25,7 @@ from codevault.rng import kept_rng
 from codevault.splint import Splint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from codevault.checkpoint import Checkpoint
     from codevault.evolve.configs import Configs
@@ -67,10 +67,11 @@ def examined(
     checked: dict[Family, str] = {}
     found = _packages(case, vault, checked)
     with kept_rng():
-        with audited(old):
+        # What one side's code does to this process must not be taken for a fault of the other's.
+        with _alone(old):
             before = _recorded(old, case.description, checkpoint)
             works, proof = _works(case, before)
-        with audited(new):
+        with _alone(new):
             config = configs(old, new, case.description, checkpoint.manifest.env)
             checked["config"] = f"{config.fields} fields compared"
             newer, raised = _newer(case, config, env)
@@ -81,7 +82,7 @@ def examined(
         uri=where,
         old=old.label,
         new=new.label,
-        causes=tuple(sorted((f.cause for f in found), key=lambda c: FAMILIES.index(c.family))),
+        causes=tuple(sorted((each.cause for each in found), key=_rank)),
         checked={family: checked[family] for family in FAMILIES},
         works=works,
         proof=proof,
@@ -90,11 +91,22 @@ def examined(
     )
 
 
-def audited(side: Side) -> AbstractContextManager[Any]:
-    """Watches what a side's code changes in this process, as a load does."""
+def _rank(cause: Cause) -> tuple[int, bool]:
+    """By family; first what keeps the policy from being built."""
+    return FAMILIES.index(cause.family), cause.kind not in (*_BLOCKING, "raised")
+
+
+@contextmanager
+def _alone(side: Side) -> Iterator[None]:
+    """Puts back what a side's code changes in this process, if the side goes afterwards."""
     if not isinstance(side.code, Splint):
-        return nullcontext()
-    return audit.watching(side.code.name, side.code.snapshot.shared, kept=(audit.RANDOM,))
+        yield
+        return
+    shared = side.code.snapshot.shared
+    with audit.watching(side.code.name, shared, kept=(audit.RANDOM,)) as watch:
+        yield
+    if side.fresh:
+        watch.audit.restore()
 
 
 def _recorded(side: Side, description: dict[str, Any], checkpoint: Checkpoint) -> Built:
@@ -138,7 +150,7 @@ def _newer(case: _Case, config: Configs, env: Any) -> tuple[Policies, list[Found
         second = _recorded(new, description, replace(case.checkpoint, manifest=adapted))
         # Where both fail, the recorded one's reason is told already, field by field.
         first = second
-    lost = any(each.cause.kind == "gone" for each in config.found)
+    lost = any(each.cause.kind in ("gone", "raised") for each in config.found)
     raised = [] if lost else _failure("new", first)
     given = first
     if env is not None:

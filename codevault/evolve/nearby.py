@@ -21,6 +21,20 @@ _FILES = 5000
 _DEFINED = re.compile(rb"^(class|def)\s+(\w+)", re.MULTILINE)
 
 
+def is_defined(code: CodeVersion, name: str) -> bool:
+    """Whether the module of that name has such a definition at its top, going by its source."""
+    module, top, _ = _parted(name)
+    found = (_definitions(read) for other, read in _modules(code) if other == module)
+    return top in next(found, {})
+
+
+def is_importable(top: str) -> bool:
+    """Whether this Python finds a top-level module of that name; it is not imported."""
+    with contextlib.suppress(ImportError, ValueError):
+        return importlib.util.find_spec(top) is not None
+    return False
+
+
 def elsewhere(code: CodeVersion, name: str) -> list[str]:
     """Class paths of definitions with the same last name at the top of other modules.
 

@@ -27,12 +27,14 @@ class Side:
         label: What it is, for people.
         failure: Why the code could not be had; empty if it could.
         place: The repository that the caller named, as a path; None where it has another address.
+        fresh: Whether the splint was mounted for the diagnosis, and goes when that is made.
     """
 
     code: CodeVersion | None
     label: str
     failure: str = ""
     place: str | None = None
+    fresh: bool = False
 
     def find(self, name: str) -> Any:
         """The class or function of that name, or raises whatever looking for it raises."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 
 import codevault
 from codevault.cli import main
-from codevault.errors import RefusedError
+from codevault.errors import FetchError, RefusedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +107,7 @@ def test_nothing_is_found_where_nothing_changed(project: Any, best: str) -> None
         ([("class Walker", "class Jog: pass\nclass Runner")],
          [("config", "gone", "walker.net:Walker")]),
         ([("import torch\n", "import torch\nimport walker.none\n")],
-         [("config", "gone", "walker.net:Walker")]),
+         [("config", "raised", "walker.net:Walker")]),
         ([("self.gain = 2.0", "raise RuntimeError('no actuator')")],
          [("config", "raised", "new code")]),
     ],
@@ -290,3 +291,53 @@ def test_without_a_clone_it_says_so(
     found = codevault.diagnose(best, tmp_path / "export")
     assert dates(found) == {"body.*": None}
     assert found.history == "not searched: no clone with both commits is at hand"
+
+
+def test_what_one_version_does_to_the_process_is_no_fault_of_the_other(
+    project: Any, tmp_path: Path
+) -> None:
+    """rsl_rl 1 and 2: the one replaces a function of torch by False, the other calls it."""
+    normal: Any = torch.distributions.Normal
+    setting = "torch.distributions.Normal.set_default_validate_args"
+    files = {"src/walker/__init__.py": "", "src/walker/scale.py": "", NET: SOURCE}
+    files[NET] = SOURCE.replace("self.gain = 2.0", f"self.gain = 2.0\n        {setting} = False")
+    project.commit(files)
+    net = project.load("walker.net")
+    before = normal.set_default_validate_args
+    codevault.save_policy(tmp_path / "old.mpt", net.Walker(), probe=torch.ones(2, 4))
+    normal.set_default_validate_args = before
+    changed(project, ("self.gain = 2.0", f"self.gain = 2.0\n        {setting}(True)"))
+    mounted = {name for name in sys.modules if name.startswith("_splint_")}
+    found = codevault.diagnose(tmp_path / "old.mpt", project.top)
+    assert not found, str(found)
+    assert normal.set_default_validate_args == before
+    assert {name for name in sys.modules if name.startswith("_splint_")} == mounted
+
+
+def test_current_code_that_python_does_not_find(
+    project: Any, best: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("walker", "walker.net"):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if not p.startswith(str(project.top))])
+    result = CliRunner().invoke(main, ["diagnose", best])
+    assert result.exit_code == 1
+    assert "this Python does not find walker; --against DIR takes a folder" in " ".join(
+        result.output.split()
+    )
+
+
+def test_old_code_that_cannot_be_had_is_a_cause_and_the_rest_is_told(
+    project: Any, best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(project, ("self.body", "self.encoder"))
+    monkeypatch.setattr("codevault.evolve.diagnose.used", _no_code)
+    found = against(project, best)
+    assert kinds(found) == [("config", "raised", "old code"), ("keys", "renamed", "body.*")]
+    assert found.works is None
+    assert "nothing that was tried" in str(found)
+    assert "no origin has it" in str(found)
+
+
+def _no_code(*_: Any) -> Any:
+    raise FetchError("the code could not be had", "no origin has it")
