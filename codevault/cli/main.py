@@ -16,6 +16,7 @@ from codevault.cli.cache import cache
 from codevault.cli.convert import convert
 from codevault.cli.diagnose import diagnose
 from codevault.cli.diff import diff
+from codevault.cli.identify import identify
 from codevault.cli.migrate import migrate
 from codevault.cli.output import echo as _echo
 from codevault.cli.output import json_option as _json_option
@@ -145,6 +146,7 @@ main.add_command(cache)
 main.add_command(convert)
 main.add_command(diagnose)
 main.add_command(diff)
+main.add_command(identify)
 main.add_command(migrate)
 main.add_command(prefetch)
 main.add_command(publish)

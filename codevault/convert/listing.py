@@ -49,7 +49,7 @@ def names_of(old: OldFile) -> tuple[str, ...]:
     Raises:
         CheckpointError: A pickle is damaged.
     """
-    found = {name for data in _pickles(old) for name in _names(data, old.path)}
+    found = {name for data in pickles(old) for name in _names(data, old.path)}
     return tuple(sorted(found))
 
 
@@ -69,7 +69,7 @@ def blob(value: Any, where: str) -> bytes:
         raise CheckpointError(f"{where} has a damaged data", str(error), RESTORE) from None
 
 
-def _pickles(old: OldFile) -> Iterator[bytes]:
+def pickles(old: OldFile) -> Iterator[bytes]:
     """The bytes in which pickles stand, one after the other."""
     if old.form == forms.SB3:
         data = data_of(old)

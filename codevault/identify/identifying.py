@@ -1,0 +1,208 @@
+"""From an old file and a repository to the commits that it can come from."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from codevault import forms
+from codevault.convert.making import recognised
+from codevault.errors import CodeError, CodevaultError
+from codevault.identify.building import Plan, verdict
+from codevault.identify.evidence import facts_of, witness_of
+from codevault.identify.ranking import Ranking, ranked
+from codevault.identify.traces import Traces, traces_of
+from codevault.identify.trees import Shelf
+from codevault.supply import CachePath, opened, translated
+from codevault.uri import shown
+from codevault_cache.errors import CacheError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from codevault.identify.evidence import Witness
+    from codevault_cache.chronicle import Chronicle, ChronicleCommit
+
+FEW: Final = 5
+"""How many ranges are looked at closely."""
+_BUILDS: Final = 24
+"""How many versions are built."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """What was found.
+
+    Attributes:
+        traces: What the file tells.
+        ranking: The commits, by what speaks for them.
+        commits: How many commits were looked at.
+        files: How many files of code were read.
+        built: For the newest commit of each version of the best range that was built: why its
+            policy does not take the weights, or "" if it does.
+        chosen: The commit that is proposed.
+        line: The command that makes a checkpoint with it.
+        seconds: Wall time.
+    """
+
+    traces: Traces
+    ranking: Ranking
+    commits: int
+    files: int
+    built: Mapping[str, str]
+    chosen: ChronicleCommit
+    line: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is looked for, and where.
+
+    Attributes:
+        old: The file, or a bundle's folder.
+        repo: A URL, or the path of a repository.
+        since: The earliest commit that counts, seconds since 1970; None for any.
+        until: The latest; None for any.
+        roots: Folders of the import path; none finds them by the names in the file.
+        class_path: The policy's class, `pkg.mod:Class`, where the file does not name it.
+        plan: How policies are built to compare them; None builds none, and runs nothing.
+    """
+
+    old: str
+    repo: str
+    since: int | None = None
+    until: int | None = None
+    roots: tuple[str, ...] = ()
+    class_path: str = ""
+    plan: Plan | None = None
+
+
+def identify(
+    question: Question, *, cache: CachePath = None, say: Callable[[str], None] = lambda _: None
+) -> Identified:
+    """The commits of a repository that an old file can come from.
+
+    Args:
+        question: What is looked for. Nothing runs unless it has a plan.
+        cache: As for `load_policy`.
+        say: Told before each policy that is built.
+
+    Raises:
+        CheckpointError: It is no old file that is known, or a damaged one.
+        CodeError: The repository has no such commits, or none that has to do with the file.
+        CodevaultError: The file tells nothing of its code.
+        FetchError: The repository does not answer.
+    """
+    start = time.perf_counter()
+    traces = traces_of(recognised(question.old))
+    vault = opened(cache)
+    try:
+        from codevault_cache.chronicle import chronicle
+
+        with chronicle(vault, question.repo) as history:
+            chosen = [c for c in history.commits if _within(c, question)]
+            witness = witness_of(traces, history, question.roots, question.class_path)
+            _must_have(witness, chosen, question)
+            ranking = _ranked(witness, history, chosen)
+            files = witness.library.parsed + (witness.scan.files if witness.scan else 0)
+    except CacheError as error:
+        raise translated(error) from error
+    if not ranking.ranges:
+        raise CodeError(
+            f"no commit of {question.repo} has anything that {shown(question.old)} speaks of",
+            f"it speaks of: {'; '.join(str(fact) for fact in sorted(witness.facts)[:4])}",
+            "name the repository that it was trained with: --repo URL_OR_PATH",
+        )
+    built = _built(question, ranking, traces, say)
+    commit = _proposed(ranking, built, traces.written or traces.modified)
+    line = _line(question, traces, witness, commit)
+    seconds = time.perf_counter() - start
+    return Identified(traces, ranking, len(chosen), files, built, commit, line, seconds)
+
+
+def _ranked(witness: Witness, history: Chronicle, chosen: list[ChronicleCommit]) -> Ranking:
+    trees = dict.fromkeys(commit.tree for commit in chosen)
+    if witness.scan is not None:
+        witness.scan.read(trees)
+    by_tree = {tree: facts_of(witness, tree) for tree in trees}
+    found = {commit: by_tree[commit.tree] for commit in chosen}
+
+    def code(commit: ChronicleCommit) -> object:
+        shelf = Shelf(witness.library, commit.tree, witness.library.roots_of(commit.tree))
+        oids = shelf.modules_with(witness.modules)
+        if witness.scan is not None:
+            oids |= {witness.scan.marks(commit.tree).owner[0]}
+        return oids
+
+    traces = witness.traces
+    return ranked(found, witness.facts, traces.written or traces.modified, code, FEW)
+
+
+def _built(
+    question: Question, ranking: Ranking, traces: Traces, say: Callable[[str], None]
+) -> dict[str, str]:
+    if question.plan is None:
+        return {}
+    found = {}
+    for version in ranking.ranges[0].versions[:_BUILDS]:
+        commit = version.commits[-1].oid
+        say(f"builds {question.plan.class_path} of {commit[:12]}")
+        found[commit] = verdict(question.plan, commit, traces.keys)
+    return found
+
+
+def _proposed(ranking: Ranking, built: Mapping[str, str], latest: int) -> ChronicleCommit:
+    """The newest commit of the best range before the file, of a version that was built and fits."""
+    best = ranking.ranges[0]
+    fitting = [v for v in best.versions if built.get(v.commits[-1].oid) == ""]
+    commits = [c for v in fitting for c in v.commits] or best.commits
+    before = [commit for commit in commits if commit.time <= latest]
+    return max(before or commits, key=lambda commit: (commit.time, commit.oid))
+
+
+def _line(question: Question, traces: Traces, witness: Witness, commit: ChronicleCommit) -> str:
+    words = ["codevault", "convert", shown(question.old), "-o", "new.mpt"]
+    words += ["--repo", question.repo, "--commit", commit.oid]
+    roots = question.roots or _roots(witness, commit)
+    words += [word for root in roots for word in ("--roots", root)]
+    if question.class_path:
+        words += ["--class", question.class_path]
+    elif traces.described is None and not witness.modules:
+        words += ["--class", "pkg.mod:Class"]
+    if traces.form != forms.SB3:
+        words += ["--probe", "OBS"]
+    return shlex.join(words)
+
+
+def _roots(witness: Witness, commit: ChronicleCommit) -> tuple[str, ...]:
+    """The one folder that imports start from, where that is not the top of the tree."""
+    shelf = Shelf(witness.library, commit.tree, witness.library.roots_of(commit.tree))
+    modules = witness.modules
+    for root in shelf.roots:
+        alone = Shelf(witness.library, commit.tree, (root,))
+        if modules and all(alone.has(module) for module in modules):
+            return () if root in (".", "src") else (root,)
+    return ()
+
+
+def _within(commit: ChronicleCommit, question: Question) -> bool:
+    since, until = question.since, question.until
+    return (since is None or commit.time >= since) and (until is None or commit.time <= until)
+
+
+def _must_have(witness: Witness, chosen: list[ChronicleCommit], question: Question) -> None:
+    if not chosen:
+        raise CodeError(
+            f"{question.repo} has no commits to look at",
+            "no branch or tag leads to one, between --since and --until",
+            f"git -C {shlex.quote(question.repo)} log --all --oneline",
+        )
+    if not witness.facts:
+        raise CodevaultError(
+            f"{shown(question.old)} tells nothing of its code",
+            "it names no classes, and its weights only have names that torch gives",
+            "--class pkg.mod:Policy  # if you know what took its weights",
+        )
