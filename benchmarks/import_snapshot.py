@@ -131,7 +131,7 @@ def child(top: str, arm: str) -> dict[str, float]:
             if hashlib.sha256(pack).hexdigest() != digest.read():
                 raise ValueError("the code pack is damaged")
         mount = hook.mount(NAME, Folder(top), roots=["src"])
-        mount.use(pack)
+        mount.use(hook.CodePack(pack, mount.tag))
         main = importlib.import_module(f"{NAME}.big.main")
     else:
         sys.path.insert(0, f"{top}/src")

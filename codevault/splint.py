@@ -12,7 +12,7 @@ import codevault_importhook as hook
 from codevault import audit as audits
 from codevault import mountrecords, registries, serializers
 from codevault.errors import CodeError
-from codevault_cache.derived import kept
+from codevault_cache.derived import kept, newest, store
 from codevault_cache.errors import CacheError
 
 if TYPE_CHECKING:
@@ -171,9 +171,7 @@ def mount(snapshot: Snapshot, cache: Cache, overlay: Overlay | None = None) -> S
         tree = cache.tree(snapshot.digest)
         mounted = hook.mount(snapshot.name, tree, roots=snapshot.roots, shared=snapshot.shared)
         try:
-            mounted.use(
-                _code_pack(mounted, cache), partial(kept, cache.roots, tree.digest, mounted.tag)
-            )
+            mounted.use(_code_pack(mounted, cache), partial(_kept_pack, mounted, cache))
         except BaseException:
             if snapshot.name not in _mounted:  # the next try must not meet this damaged tree
                 hook.unload(mounted)
@@ -224,9 +222,29 @@ def compile_code(snapshot: Snapshot, cache: Cache) -> None:
         ) from error
 
 
-def _code_pack(mounted: Mount, cache: Cache) -> bytes:
-    def make() -> bytes:
-        # Own names are part of the tag: the newest is most likely of the same repository.
-        return mounted.compile(cache.newest(mounted.tag))
+def _code_pack(mounted: Mount, cache: Cache) -> hook.CodePack:
+    """The compiled code of a tree, kept or made now."""
+    if (found := _kept_pack(mounted, cache)) is not None:
+        return found
+    # The tag holds the own names: the newest is most likely of the same repository.
+    earlier = _opened(newest(cache.roots[0], mounted.tag), mounted.tag, cache)
+    data = mounted.compile(earlier)
+    store(cache.roots[0], mounted.source.digest, mounted.tag, data)
+    return hook.CodePack(data, mounted.tag, lambda _: earlier and (earlier.base or earlier))
 
-    return cache.derived(mounted.source.digest, mounted.tag, make)
+
+def _kept_pack(mounted: Mount, cache: Cache) -> hook.CodePack | None:
+    return _opened(kept(cache.roots, mounted.source.digest, mounted.tag), mounted.tag, cache)
+
+
+def _opened(data: bytes | None, tag: str, cache: Cache) -> hook.CodePack | None:
+    """A code pack with the one that it rests on; None where either is missing."""
+
+    def below(tree: str) -> hook.CodePack | None:
+        data = kept(cache.roots, tree, tag)
+        return None if data is None else hook.CodePack(data, tag)
+
+    try:
+        return None if data is None else hook.CodePack(data, tag, below)
+    except ValueError:
+        return None

@@ -230,12 +230,6 @@ class Cache:
 
         return derived(self.roots, digest, tag, make)
 
-    def newest(self, tag: str) -> bytes | None:
-        """What was derived last under a tag, from whatever snapshot: verified, or None."""
-        from codevault_cache.derived import newest
-
-        return newest(self.roots[0], tag)
-
     def ls(self) -> list[Entry]:
         """All snapshots in the cache, by name."""
         from codevault_cache.inventory import entries

@@ -237,15 +237,13 @@ def collect_daily(cache: Cache) -> None:
         status = os.stat(root)
         if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             return
-        waited = abs(time.time() - os.stat(mark).st_mtime) if os.path.exists(mark) else None
-        if waited is not None and waited < DAY:
+        new = not os.path.exists(mark)
+        if not new and abs(time.time() - os.stat(mark).st_mtime) < DAY:
             return
-        with open(mark, "wb"):
-            pass
+        os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
         os.utime(mark)
-        if waited is None:  # a new cache: its first day begins
-            return
-        removed = collect(plan(cache)).removed
+        # The first day of a new cache begins.
+        removed = () if new else collect(plan(cache)).removed
     except OSError as error:
         _log.info("cannot collect %s: %s", root, error)
         return

@@ -100,12 +100,24 @@ def derived(roots: Sequence[str], digest: str, tag: str, make: Callable[[], byte
     if payload is not None:
         return payload
     payload = make()
+    store(roots[0], digest, tag, payload)
+    return payload
+
+
+def store(root: str, digest: str, tag: str, payload: bytes) -> None:
+    """Keep a code pack, in place of another one of that digest and tag.
+
+    Args:
+        root: The cache's first folder.
+        digest: The snapshot's digest.
+        tag: The kind of Python, as one folder name.
+        payload: The pack.
+    """
     try:
-        _keep(roots[0], digest, tag, payload)
+        _keep(root, digest, check_tag(tag), payload)
     except OSError as error:
         # The load goes on: the cache only saves time.
         _log.info("cannot keep a code pack: %s", error)
-    return payload
 
 
 def newest(root: str, tag: str) -> bytes | None:

@@ -2,6 +2,7 @@
 
     mount(name, source, roots=[...], shared=[...])  makes a tree importable
     Mount                                           tells own, shared and third-party names apart
+    CodePack                                        the compiled code of a tree
     resolving(mount)                                strings name its modules
     deciding(frame)                                 the mount that a call from a frame is made for
     stand_in(name, make)                            what old code gets for a name of a library
@@ -13,6 +14,7 @@ Read in this order: naming, source, search, scopes, spelled, rewrite, codepack, 
 finder, loader, pickles, texts, stand_ins, modules_view, dynamic, entries, install, unload.
 """
 
+from codevault_importhook.codepack import CodePack
 from codevault_importhook.dynamic import deciding, resolving, when_loaded
 from codevault_importhook.install import mount, prepare
 from codevault_importhook.mount import Mount
@@ -23,6 +25,7 @@ from codevault_importhook.stand_ins import stand_in
 from codevault_importhook.unload import unload
 
 __all__ = [
+    "CodePack",
     "ModuleSource",
     "Mount",
     "deciding",

@@ -20,15 +20,21 @@ from codevault_importhook.naming import WIDTH, placeholder
 from codevault_importhook.rewrite import VERSION, Rules, compile_module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import CodeType
 
     from codevault_importhook.source import ModuleSource
 
 _Entry = tuple[int, int, bytes, tuple[int, ...]]
-"""Offset and length of a block, the sha256 of its source, and where the splint's name goes."""
+"""Offset and length of a block, the sha256 of its source, and where the splint's name goes.
 
-_MAGIC: Final = b"codevault-codepack-2 "
+`~offset` stands for a block of the pack that this one rests on.
+"""
+
+_MAGIC: Final = b"codevault-codepack-3 "
+
+_THIN: Final = 8
+"""A pack rests on another one if it would hold at most this part of its code itself."""
 
 
 def tag(rules: Rules) -> str:
@@ -45,53 +51,100 @@ def make(
 ) -> bytes:
     """Compiles the files at `paths`; one that does not compile is left to fail when imported.
 
+    Where nearly all code is in the earlier pack, or in the one that it rests on, the new pack holds
+    the rest, and rests on that one: a further version costs about what changed.
+
     Args:
         source: The tree.
         paths: Its modules.
         rules: How they are rewritten.
         earlier: The pack of another tree, from which the code of unchanged files is taken.
     """
+    base = None if earlier is None else earlier.base or earlier
     index: dict[str, _Entry] = {}
-    blocks: list[bytes] = []
-    offset = 0
+    blocks: dict[str, bytes] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as from a .pyc: a SyntaxWarning is the author's affair
         for path in sorted(paths):
             text = source.read(path)
             digest = hashlib.sha256(text).digest()
-            block = None if earlier is None else earlier.block(path, digest)
+            same = None if base is None else base.entry(path, digest)
+            if same is not None and base is not None:
+                index[path], blocks[path] = (~same[0], *same[1:]), base.block(same)
+                continue
+            again = None if earlier is None else earlier.entry(path, digest)
             name = placeholder(text)
-            if block is None:
+            if again is not None and earlier is not None:
+                block = earlier.block(again)
+            else:
                 try:
                     block = marshal.dumps(compile_module(text, path, rules, name))
                 except (SyntaxError, ValueError, RecursionError, MemoryError):
                     continue
-            places = [match.start() for match in re.finditer(name.encode(), block)]
-            index[path] = (offset, len(block), digest, tuple(places))
-            blocks.append(block)
-            offset += len(block)
-    head = marshal.dumps(index)
-    return b"".join((_start(tag(rules)), len(head).to_bytes(8, "little"), head, *blocks))
+            places = tuple(match.start() for match in re.finditer(name.encode(), block))
+            index[path], blocks[path] = (0, len(block), digest, places), block
+    size = sum(map(len, blocks.values()))
+    rests = sum(len(blocks[path]) for path, entry in index.items() if entry[0] < 0)
+    if base is None or (size - rests) * _THIN > size:
+        base = None
+    offset, own = 0, []
+    for path, entry in index.items():
+        if base is None or entry[0] >= 0:
+            index[path] = (offset, *entry[1:])
+            own.append(blocks[path])
+            offset += entry[1]
+    body = b"".join(own)
+    below = None if base is None else (base.tree, base.name)
+    # Version 2 writes no back references, which depend on who else holds an object.
+    head = marshal.dumps((source.digest, hashlib.sha256(body).digest(), below, index), 2)
+    return b"".join((_start(tag(rules)), len(head).to_bytes(8, "little"), head, body))
 
 
 def _start(tag: str) -> bytes:
     return _MAGIC + tag.encode() + b"\n"
 
 
+def _alone(tree: str) -> None:
+    """What gives no pack to rest on."""
+
+
 class CodePack:
-    """Read access to the bytes that `make` gave; they must have been verified before."""
+    """Read access to the bytes that `make` gave; they must have been verified before.
 
-    __slots__ = ("_base", "_blocks", "_index", "_served")
+    Attributes:
+        tree: The digest of the tree that it was made of.
+        name: A hash of its own code, which no other pack has.
+        base: The pack that the rest of its code is in, or None.
+    """
 
-    def __init__(self, data: bytes, tag: str) -> None:
+    __slots__ = ("_blocks", "_index", "_served", "base", "name", "tree")
+
+    def __init__(
+        self, data: bytes, tag: str, find: Callable[[str], CodePack | None] = _alone
+    ) -> None:
+        """Opens a pack.
+
+        Args:
+            data: What `make` gave.
+            tag: What it must have been made for.
+            find: Gives the pack of another tree, by that tree's digest.
+
+        Raises:
+            ValueError: It is for another tag, or what it rests on is not to be had.
+        """
         expected = _start(tag)
         if not data.startswith(expected):
             raise ValueError(f"not a code pack for {tag}: it starts with {data[:80]!r}")
         start = len(expected) + 8
-        size = int.from_bytes(data[len(expected) : start], "little")
-        self._base = start + size
-        self._index: dict[str, _Entry] = marshal.loads(data[start : self._base])  # noqa: S302
-        self._blocks = memoryview(data)[self._base :]
+        end = start + int.from_bytes(data[len(expected) : start], "little")
+        self._index: dict[str, _Entry]
+        self.tree, self.name, below, self._index = marshal.loads(data[start:end])  # noqa: S302
+        self._blocks = memoryview(data)[end:]
+        self.base: CodePack | None = None
+        if below is not None:
+            self.base = find(below[0])
+            if self.base is None or (self.base.tree, self.base.name) != below:
+                raise ValueError(f"the code pack rests on one of {below[0][:12]}…, which is gone")
         self._served: set[str] = set()
 
     @property
@@ -99,10 +152,20 @@ class CodePack:
         """Whether the code of every module was given out: nothing is likely to ask again."""
         return len(self._served) == len(self._index)
 
-    def block(self, path: str, digest: bytes) -> bytes | None:
-        """The marshalled code of the file at `path`, if it was made from this very source."""
-        offset, length, made_from, _ = self._index.get(path, (0, 0, b"", ()))
-        return bytes(self._blocks[offset : offset + length]) if made_from == digest else None
+    def entry(self, path: str, digest: bytes) -> _Entry | None:
+        """Where the code of the file at `path` is, if it was made from this very source."""
+        entry = self._index.get(path)
+        return entry if entry is not None and entry[2] == digest else None
+
+    def block(self, entry: _Entry) -> bytes:
+        """The marshalled code of an entry."""
+        return bytes(self._view(entry))
+
+    def _view(self, entry: _Entry) -> memoryview:
+        offset, length = entry[:2]
+        if offset >= 0 or self.base is None:
+            return self._blocks[offset : offset + length]
+        return self.base._blocks[~offset : ~offset + length]  # noqa: SLF001
 
     def code(self, path: str, splint: str, filename: str) -> CodeType | None:
         """The module at `path`, importing from `splint` and naming `filename`; None if not held.
@@ -113,8 +176,8 @@ class CodePack:
         entry = self._index.get(path)
         if entry is None:
             return None
-        offset, length, _, places = entry
-        block: memoryview | bytearray = self._blocks[offset : offset + length]
+        places = entry[3]
+        block: memoryview | bytearray = self._view(entry)
         if places:
             name = splint.encode()
             block = bytearray(block)

@@ -54,30 +54,30 @@ class Mount:
         self.rules = Rules(own, stand_ins.names(own, self.is_host))
         self.tag = codepack.tag(self.rules)
         self._pack: codepack.CodePack | None = None
-        self._again: Callable[[], bytes | None] | None = None
+        self._again: Callable[[], codepack.CodePack | None] | None = None
 
     # -- compiled code ------------------------------------------------------------------------
 
-    def compile(self, earlier: bytes | None = None) -> bytes:
+    def compile(self, earlier: codepack.CodePack | None = None) -> bytes:
         """The code pack of this tree, to be kept under `tag` by whoever keeps the tree.
 
         Code of unchanged files is taken from `earlier`, a verified pack of the same tag.
         """
-        pack = None if earlier is None else codepack.CodePack(earlier, self.tag)
-        return codepack.make(self.source, self._folders.modules(self.roots), self.rules, pack)
+        return codepack.make(self.source, self._folders.modules(self.roots), self.rules, earlier)
 
-    def use(self, pack: bytes, again: Callable[[], bytes | None] | None = None) -> None:
+    def use(
+        self,
+        pack: codepack.CodePack,
+        again: Callable[[], codepack.CodePack | None] | None = None,
+    ) -> None:
         """Takes code from a pack that `compile` made.
 
         Args:
-            pack: The pack, verified.
+            pack: The pack, of this mount's tag.
             again: Gives it once more, verified, for an import after `release`; None if it is gone.
-
-        Raises:
-            ValueError: No code pack, or one for another interpreter or other own names.
         """
         self._again = again
-        self._pack = codepack.CodePack(pack, self.tag)
+        self._pack = pack
 
     def release(self) -> None:
         """Lets go of the pack in memory; an import that comes later reads it again."""
@@ -97,9 +97,8 @@ class Mount:
         return compile_module(self.source.read(path), location, self.rules, self.name)
 
     def _reopened(self) -> codepack.CodePack | None:
-        data = None if self._again is None else self._again()
-        if data is not None:
-            self._pack = codepack.CodePack(data, self.tag)
+        if self._again is not None:
+            self._pack = self._again()
         return self._pack
 
     # -- whose name is it ---------------------------------------------------------------------

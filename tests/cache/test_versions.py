@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from codevault_cache import Cache, collect, paths
+from codevault_cache.derived import newest
 from codevault_cache.usage import allocated
 
 MODULES = {f"pkg/m{n}.py": (0o100644, b"x = %d\n" % n * 300) for n in range(60)}
@@ -112,14 +113,15 @@ def test_where_no_link_can_be_made_files_are_written(
 
 
 def test_the_newest_code_pack_of_a_tag_is_given(cache: Cache) -> None:
-    assert cache.newest("cp") is None
+    root = cache.roots[0]
+    assert newest(root, "cp") is None
     for n, digest in enumerate(("1" * 64, "2" * 64)):
         cache.derived(digest, "cp", lambda n=n: b"code %d" % n)  # type: ignore[misc]
         path = paths.code(cache.roots[0], "cp", digest)
         os.utime(path, (n, n))
-    assert cache.newest("cp") == b"code 1"
-    assert cache.newest("other") is None
+    assert newest(root, "cp") == b"code 1"
+    assert newest(root, "other") is None
     os.chmod(path, 0o600)
     with open(path, "r+b") as file:
         file.write(b"!")
-    assert cache.newest("cp") is None
+    assert newest(root, "cp") is None

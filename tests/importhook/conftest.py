@@ -121,7 +121,7 @@ def old(request: pytest.FixtureRequest, put: Put) -> RunCase:
     def run(text: str, more: Mapping[str, str | bytes] | None = None) -> ModuleType:
         mount = put({**OLD, **(more or {}), CASE: text}, roots=ROOTS, shared=SHARED)
         if request.param == "from-pack":
-            mount.use(mount.compile())
+            mount.use(hook.CodePack(mount.compile(), mount.tag))
         return importlib.import_module(f"{mount.name}.metta.agent.case")
 
     return run

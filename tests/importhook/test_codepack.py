@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from codevault_importhook import codepack
+from codevault_importhook import CodePack, codepack
 from codevault_importhook.rewrite import Rules, compile_module
 from tests.importhook.pictures import NAME, OTHER, Folder
 
@@ -53,7 +53,7 @@ def test_the_same_blob_mounted_twice_gives_distinct_functions(put: Put) -> None:
     functions = []
     for name in (NAME, OTHER):
         mount = put(PICTURE, name=name)
-        mount.use(mount.compile())
+        mount.use(CodePack(mount.compile(), mount.tag))
         functions.append(importlib.import_module(f"{name}.pkg.b").f)
     one, two = functions
     assert one.__code__ is not two.__code__
@@ -62,7 +62,7 @@ def test_the_same_blob_mounted_twice_gives_distinct_functions(put: Put) -> None:
 
 def test_a_mounted_pack_reads_no_source(put: Put) -> None:
     mount = put(PICTURE)
-    mount.use(mount.compile())
+    mount.use(CodePack(mount.compile(), mount.tag))
     assert isinstance(mount.source, Folder)
     del mount.source.reads[:]
     importlib.import_module(f"{NAME}.pkg.a").g()
@@ -90,6 +90,49 @@ def test_unchanged_files_are_taken_from_an_earlier_pack(
     assert compiled == ["pkg/b.py", "pkg/c.py"]
 
 
+MANY = {f"pkg/m{n}.py": f"def f{n}(): return {n}, __name__\nimport pkg\n" * 9 for n in range(30)}
+
+
+def opened(data: bytes, *below: CodePack) -> CodePack:
+    return CodePack(data, codepack.tag(RULES), {pack.tree: pack for pack in below}.get)
+
+
+def test_a_further_version_costs_what_changed(lay: Lay) -> None:
+    first = pack(lay(MANY))
+    changed = lay({**MANY, "pkg/m7.py": "import pkg\nx = 7\n", "pkg/new.py": "import pkg.m7\n"})
+    data = codepack.make(changed, changed.paths, RULES, first)
+    assert len(data) < len(make(changed)) / 2
+    second, whole = opened(data, first), opened(make(changed))
+    assert second.base is first
+    for path in changed.paths:
+        found, expected = (p.code(path, OTHER, "/at") for p in (second, whole))
+        assert found == expected
+        assert found is not None
+
+    # A third one rests on the first too: no chain grows, whatever was compiled last.
+    third = lay({**MANY, "pkg/m7.py": "import pkg\nx = 7\n", "pkg/m8.py": "y = 8\n"})
+    again = opened(codepack.make(third, third.paths, RULES, second), first)
+    assert again.base is first
+    assert again.code("pkg/m8.py", NAME, "m8") is not None
+    assert again.code("pkg/new.py", NAME, "new") is None
+
+
+def test_a_version_that_differs_much_is_whole(lay: Lay) -> None:
+    first = pack(lay(MANY))
+    changed = lay({path: text + "z = 1\n" * (n % 3) for n, (path, text) in enumerate(MANY.items())})
+    assert codepack.make(changed, changed.paths, RULES, first) == make(changed)
+
+
+def test_a_pack_whose_base_is_gone_or_another_is_refused(lay: Lay) -> None:
+    first = pack(lay(MANY))
+    changed = lay({**MANY, "pkg/m7.py": "x = 7\n"})
+    data = codepack.make(changed, changed.paths, RULES, first)
+    with pytest.raises(ValueError, match="which is gone"):
+        opened(data)
+    with pytest.raises(ValueError, match="which is gone"):
+        CodePack(data, codepack.tag(RULES), lambda _: pack(lay(PICTURE)))
+
+
 def test_a_module_that_spells_a_placeholder_keeps_its_text(lay: Lay) -> None:
     text = f"seen = '_splint_{'0' * 12}_{'0' * 12}', '{NAME}'\nimport pkg.b\n"
     code = pack(lay({"pkg/a.py": text})).code("pkg/a.py", OTHER, "a")
@@ -99,7 +142,7 @@ def test_a_module_that_spells_a_placeholder_keeps_its_text(lay: Lay) -> None:
 
 def test_a_file_that_does_not_compile_fails_when_it_is_imported(put: Put) -> None:
     mount = put({**PICTURE, "pkg/bad.py": "import pkg.a\nx = = 1\n"})
-    mount.use(mount.compile())
+    mount.use(CodePack(mount.compile(), mount.tag))
     importlib.import_module(f"{NAME}.pkg.a")
     with pytest.raises(SyntaxError) as caught:
         importlib.import_module(f"{NAME}.pkg.bad")
@@ -129,7 +172,7 @@ def test_a_pack_for_other_rules_is_refused(put: Put, lay: Lay) -> None:
     mount = put(PICTURE)
     other = make(lay(PICTURE), Rules(frozenset({"pkg", "more"}), mount.rules.stand_ins))
     with pytest.raises(ValueError, match="not a code pack for"):
-        mount.use(other)
+        CodePack(other, mount.tag)
 
 
 def test_the_tag_names_what_decides_the_code() -> None:
@@ -146,11 +189,11 @@ def test_a_pack_leaves_memory_once_all_was_imported_and_comes_back_when_asked(pu
     mount = put({"pkg/a.py": "v = 1", "pkg/b.py": "v = 2"})
     pack, asked = mount.compile(), []
 
-    def again() -> bytes | None:
+    def again() -> CodePack | None:
         asked.append(1)
-        return pack if len(asked) == 1 else None
+        return CodePack(pack, mount.tag) if len(asked) == 1 else None
 
-    mount.use(pack, again)
+    mount.use(CodePack(pack, mount.tag), again)
     held = sys.getrefcount(pack)
     importlib.import_module(f"{NAME}.pkg.a")
     assert (sys.getrefcount(pack), asked) == (held, [])

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from codevault_importhook import CodePack
 from tests.importhook.pictures import NAME, beside_twins
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ PICTURE: dict[str, str | bytes] = {
 def models(request: pytest.FixtureRequest, put: Put) -> Any:
     mount = put(PICTURE, roots=["src"])
     if request.param == "from-pack":
-        mount.use(mount.compile())
+        mount.use(CodePack(mount.compile(), mount.tag))
     return importlib.import_module(f"{NAME}.pkg.models")
 
 

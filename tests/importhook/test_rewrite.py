@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codevault_importhook import CodePack
 from codevault_importhook.rewrite import Rules, compile_module, rewrite
 from codevault_importhook.stand_ins import table
 from tests.importhook.pictures import NAME
@@ -226,7 +227,7 @@ def test_own_or_fail_long_modules_with_many_constants(put: Put) -> None:
     lines = [f"import pkg.b\nv{i} = pkg.b.f({i}.5, 'c{i}')" for i in range(1000)]
     lines.append("def late():\n    import pkg.b as m\n    return m.f(1.5, 'late')")
     mount = put({"pkg/a.py": "\n".join(lines), "pkg/b.py": "def f(x, y): return x, y"})
-    mount.use(mount.compile())
+    mount.use(CodePack(mount.compile(), mount.tag))
     module = sys.modules.get(f"{mount.name}.pkg.a") or __import__(
         f"{mount.name}.pkg.a", fromlist=["late"]
     )

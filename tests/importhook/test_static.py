@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from codevault_importhook import CodePack
 from tests.importhook.pictures import NAME, OLD, OTHER, ROOTS, SHARED, beside_twins
 
 if TYPE_CHECKING:
@@ -365,7 +366,7 @@ def test_shared_alias_is_decided_when_found_and_not_when_compiled(
     picture = {"pkg/__init__.py": "", "pkg/a.py": text, "pkg/b.py": "VERSION = 'old'"}
     alone, sharing = put(picture), put(picture, shared=["pkg.b"], name=OTHER)
     assert alone.tag == sharing.tag
-    pack = alone.compile()
+    pack = CodePack(alone.compile(), alone.tag)
     for mount in (sharing, alone):
         mount.use(pack)
         case = importlib.import_module(f"{mount.name}.pkg.a")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from codevault_importhook import CodePack
 from tests.importhook.pictures import NAME
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def net(request: pytest.FixtureRequest, put: Put, host: Any) -> Any:
         for name in ("pkg", "pkg.constants", "pkg.shared"):
             importlib.import_module(name)
     mount = put(OLD, shared=["pkg.shared"])
-    mount.use(mount.compile())
+    mount.use(CodePack(mount.compile(), mount.tag))
     return importlib.import_module(f"{NAME}.pkg.net")
 
 
@@ -133,7 +134,7 @@ def test_twelve_versions_of_the_same_file_compile_to_twelve_graphs(put: Put) -> 
             {**OLD, "pkg/constants.py": constants, "pkg/shared.py": ""},
             name=f"_splint_{version:012x}_{0:012x}",
         )
-        mount.use(mount.compile())
+        mount.use(CodePack(mount.compile(), mount.tag))
         lazy = importlib.import_module(f"{mount.name}.pkg.net").Lazy("from_import")
         compiled = torch.compile(lazy, fullgraph=True, backend=backend)
         assert compiled(torch.ones(1)).item() == version

@@ -33,7 +33,7 @@ from tests.importhook.pictures import Folder
 name, tree, kinds = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
 files = {path.relative_to(tree).as_posix(): path.read_bytes() for path in tree.rglob("*.py")}
 mount = hook.mount(name, Folder(tree, files), roots=["."], shared=["pkg.shared"])
-mount.use(mount.compile())
+mount.use(hook.CodePack(mount.compile(), mount.tag))
 net = importlib.import_module(f"{name}.pkg.net")
 x = torch.ones(3)
 for kind in kinds:
