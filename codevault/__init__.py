@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from codevault.load import load_code, load_policy
     from codevault.manifest import Manifest
     from codevault.migration.migrating import Migration, migrate
+    from codevault.migration.suggestion import Suggestion, suggest_rules
     from codevault.prefetching import PrefetchReport, prefetch
     from codevault.provenances import Provenance, provenance
     from codevault.save import save_policy
@@ -52,6 +53,7 @@ _HOME = {
     "ProbeWarning": "errors",
     "Provenance": "provenances",
     "Splint": "splint",
+    "Suggestion": "migration.suggestion",
     "diagnose": "evolve.diagnose",
     "load_code": "load",
     "load_policy": "load",
@@ -61,6 +63,7 @@ _HOME = {
     "provenance": "provenances",
     "read_manifest": "show",
     "save_policy": "save",
+    "suggest_rules": "migration.suggestion",
 }
 
 _MODULES = frozenset({"compat", "contract"})
@@ -81,6 +84,7 @@ __all__ = [
     "ProbeWarning",
     "Provenance",
     "Splint",
+    "Suggestion",
     "diagnose",
     "load_code",
     "load_policy",
@@ -90,6 +94,7 @@ __all__ = [
     "provenance",
     "read_manifest",
     "save_policy",
+    "suggest_rules",
 ]
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from codevault.cli.output import echo, json_option
+from codevault.errors import FINDING
 
 if TYPE_CHECKING:
     from codevault.migration.migrating import Migration
@@ -21,6 +25,13 @@ _ROWS: Final = 20
 @click.option("--to", metavar="CODE", help="A folder, a full commit, or REPOSITORY@COMMIT.")
 @click.option("--rules", multiple=True, metavar="FILE", help="A rules file; in order.")
 @click.option("--roots", multiple=True, help="A folder of the newer code's import path; in order.")
+@click.option(
+    "--suggest",
+    is_flag=False,
+    flag_value="rules.toml",
+    metavar="[FILE]",
+    help="Write a rules file as far as it can be known, rules.toml, and nothing else.",
+)
 @click.option("--dry-run", is_flag=True, help="Try it, and write nothing.")
 @click.option("--accept-drift", is_flag=True, help="Write it although outputs differ; recorded.")
 @json_option
@@ -30,6 +41,7 @@ def migrate(
     to: str | None,
     rules: tuple[str, ...],
     roots: tuple[str, ...],
+    suggest: str | None,
     dry_run: bool,
     accept_drift: bool,
     as_json: bool,
@@ -39,8 +51,11 @@ def migrate(
     The newer code is the work tree around this folder, or what --to names. Without --rules, the
     rules files of that work tree are taken ([tool.codevault] migrations).
     """
-    if (output is None) == (not dry_run):
-        raise click.UsageError("say where to write, -o new.mpt, or --dry-run")
+    if [output is not None, suggest is not None, dry_run].count(True) != 1:
+        raise click.UsageError("say one of -o new.mpt, --dry-run and --suggest")
+    if suggest is not None:
+        _suggest(uri, suggest, to, roots, as_json)
+        return
     from codevault.migration.migrating import migrate as run
 
     done = run(
@@ -52,6 +67,21 @@ def migrate(
         accept_drift=accept_drift,
     )
     echo(as_json, _data(done, output), _lines(done, uri, output))
+
+
+def _suggest(uri: str, path: str, to: str | None, roots: tuple[str, ...], as_json: bool) -> None:
+    """Writes a rules file; the exit code says whether it leaves something open."""
+    from codevault.migration.suggestion import suggest_rules
+
+    if os.path.lexists(path):
+        raise click.UsageError(f"{path} is there already, and may hold answers: --suggest OTHER")
+    found = suggest_rules(uri, to=to, roots=roots or None)
+    with open(path, "x", encoding="utf-8") as file:
+        file.write(found.text)
+    data = {"rules": path, **asdict(found)}
+    echo(as_json, data, [f"wrote {path}: {found.note}"])
+    if not found.agrees:
+        sys.exit(FINDING)
 
 
 def _data(done: Migration, output: str | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from codevault.evolve.moves import Moved
 
-_HINT: Final = "codevault migrate URI --rules rules.toml --dry-run"
+_HINT: Final = "codevault migrate URI --suggest"
 
 
 def fitted(moved: Moved, target: Mapping[str, torch.Tensor], where: str) -> Moved:

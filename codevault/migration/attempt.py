@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from codevault.evolve.rules import Rules
     from codevault.splint import Splint
 
-_SEED: Final = 0
+SEED: Final = 0
 """Of what the newer code's constructor draws, so that a second run gives the same."""
 _DRIFT: Final = 2000
 """How much of what differs is recorded."""
@@ -66,15 +66,17 @@ class Verdict:
     probe: Probe | None
 
 
-def built(checkpoint: Checkpoint, splint: Splint, chain: Sequence[Rules]) -> tuple[Any, Plan]:
-    """A checkpoint's policy as the newer code's constructor leaves it.
+def built(
+    checkpoint: Checkpoint, splint: Splint, chain: Sequence[Rules], seed: int = SEED
+) -> tuple[Any, Plan]:
+    """A checkpoint's policy as the newer code's constructor leaves it, and how it was built.
 
     Raises:
         BuildError: The architecture does not go with the newer code.
         CodeError: The newer code lacks what is named.
     """
     plan = planned(arch.read(checkpoint), checkpoint.manifest.env, chain, splint)
-    torch.manual_seed(_SEED)
+    torch.manual_seed(seed)
     policy = build(plan.description, splint, environment(plan.env, splint))
     check_kept(policy, plan.description["class_path"])
     return policy, plan
@@ -91,7 +93,7 @@ def attempted(
         StateDictError: Keys are unaccounted for, or a rule does not go with the weights.
     """
     policy, plan = built(checkpoint, splint, chain)
-    hint = f"codevault migrate {shlex.quote(where)} --rules rules.toml --dry-run"
+    hint = f"codevault migrate {shlex.quote(where)} --suggest"
     moved = assign_weights(policy, checkpoint, where, hint, splint, plan.chain)
     return Attempt(policy, plan, moved or unmoved(policy.state_dict()), recorded(checkpoint))
 
@@ -133,5 +135,5 @@ def _unproven(where: str, why: str) -> ProbeError:
     return ProbeError(
         f"nothing shows that the policy of {where} behaves in the newer code as it was saved",
         why,
-        f"codevault migrate {shlex.quote(where)} --rules rules.toml --dry-run",
+        f"codevault migrate {shlex.quote(where)} --suggest",
     )

@@ -128,7 +128,7 @@ def _given(paths: Sequence[str | os.PathLike[str]]) -> tuple[Rules, ...]:
             raise RulesError(
                 f"the rules file {os.fspath(path)} cannot be read",
                 str(error),
-                "codevault migrate URI --rules rules.toml --dry-run",
+                "codevault migrate URI --suggest",
             ) from None
     return tuple(chain)
 

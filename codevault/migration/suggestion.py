@@ -1,0 +1,237 @@
+"""Suggests a rules file: what is certain, what the probe decides, and what is left to a person."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from codevault import architecture as arch
+from codevault import weights
+from codevault.checkpoint import open_checkpoint
+from codevault.downloads import fetched
+from codevault.errors import CodevaultError
+from codevault.evolve.configs import configs
+from codevault.evolve.examination import audited
+from codevault.evolve.keys import rows_of, tied
+from codevault.evolve.match import Match, match_state_dicts
+from codevault.evolve.rules import parse
+from codevault.evolve.sides import Side, built, told
+from codevault.migration.attempt import built as built_anew
+from codevault.migration.attempt import recorded
+from codevault.migration.question import Answer, answered
+from codevault.migration.rulestext import Config, Weights, config_text, rules_text
+from codevault.migration.target import Target, target_of
+from codevault.probe import replay
+from codevault.rng import kept_rng
+from codevault.splint import mount
+from codevault.supply import CachePath, opened, used
+from codevault.trust import Trust, allow
+from codevault.uri import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from codevault.checkpoint import Checkpoint
+    from codevault.probe import Probe
+    from codevault_cache import Cache
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A rules file, and how far it goes.
+
+    Attributes:
+        text: The file.
+        automatic: Old key to new key, where independent evidence agrees.
+        taken: Old key to new key, where the probe decided between candidates.
+        asked: Old key to the candidates that a person must choose from, the best first.
+        open: New keys that a person must say something about.
+        agrees: Whether the probe agrees under this file; None if it was not replayed.
+        note: What was found, for people.
+    """
+
+    text: str
+    automatic: Mapping[str, str]
+    taken: Mapping[str, str]
+    asked: Mapping[str, tuple[str, ...]]
+    open: tuple[str, ...]
+    agrees: bool | None
+    note: str
+
+
+def suggest_rules(
+    uri: str | os.PathLike[str],
+    *,
+    to: str | os.PathLike[str] | None = None,
+    roots: Sequence[str] | None = None,
+    trust: Trust = None,
+    cache: CachePath = None,
+) -> Suggestion:
+    """Suggests the rules that move a checkpoint to newer code; writes nothing.
+
+    Where a grant allows it, the policy is also built by its own code: its module tree is evidence.
+
+    Args:
+        uri: The checkpoint.
+        to: The newer code, as for `migrate`.
+        roots: As for `migrate`.
+        trust: As for `load_policy`.
+        cache: As for `load_policy`.
+
+    Raises:
+        CheckpointError: The file is no checkpoint, or a damaged one.
+        FetchError: The newer code could not be had.
+        CodeError: It was found and cannot be served.
+    """
+    where, vault = shown(uri), opened(cache)
+    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
+    weights.verify_digest(checkpoint)
+    target = target_of(None if to is None else os.fspath(to), checkpoint.manifest, roots, vault)
+    old, new = _old_side(checkpoint, trust, vault), Side(target.splint, str(target))
+    with kept_rng(), audited(old), audited(new):
+        before = _before(old, checkpoint)
+        description, env = arch.read(checkpoint), checkpoint.manifest.env
+        config = Config(description, env, configs(old, new, description, env).found)
+        head = f"{where} -> {target}"
+        try:
+            case = _Case(checkpoint, target, config_text(config))
+            after, other = case.built(0), case.built(1)
+        except Exception as error:
+            note = f"the newer code builds no policy: {told(error, new)}"
+            text = rules_text(head, note, config, None)
+            return Suggestion(text, {}, {}, {}, (), None, note)
+        return _suggested(head, case, config, before, (after, other))
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A checkpoint, the newer code, and rules for what it builds."""
+
+    checkpoint: Checkpoint
+    target: Target
+    edits: str
+
+    def built(self, seed: int) -> Any:
+        """The newer code's policy as its constructor leaves it."""
+        chain = (parse(self.edits.encode(), "suggested"),)
+        return built_anew(self.checkpoint, self.target.splint, chain, seed)[0]
+
+
+def _old_side(checkpoint: Checkpoint, trust: Trust, vault: Cache) -> Side:
+    try:
+        allowed = allow(checkpoint.manifest, trust)
+        return Side(used(checkpoint, allowed, vault, mount)[0], "its own code")
+    except CodevaultError as error:
+        return Side(None, "its own code", error.what)
+
+
+def _before(old: Side, checkpoint: Checkpoint) -> Any:
+    """The policy as its own code builds it, or None; only its module tree is looked at."""
+    from codevault.build import environment
+
+    if old.code is None:
+        return None
+    try:
+        env = environment(checkpoint.manifest.env, old.code)
+    except Exception:
+        return None
+    return built(old, arch.read(checkpoint), env).policy
+
+
+def _suggested(
+    head: str, case: _Case, config: Config, before: Any, pair: tuple[Any, Any]
+) -> Suggestion:
+    state = weights.map_weights(case.checkpoint)
+    after, other = (policy.state_dict() for policy in pair)
+    match = match_state_dicts(rows_of(state, before), rows_of(after, pair[0]), tied=tied(after))
+    known = _Known(state, after, other, match)
+    probe = recorded(case.checkpoint)
+    answer = Answer({}, "")
+    if match.asked and probe is not None and not known.open:
+        answer = answered(
+            {key: match.asked[key] for key in known.asked},
+            lambda places, changed: _agrees(pair[0], probe, known.placed(places, changed)),
+        )
+    agrees = None
+    left = [key for key in known.asked if key not in answer.taken]
+    if not left and not known.open and probe is not None:
+        agrees = _agrees(pair[0], probe, known.placed(answer.taken, ()))
+    note = _note(agrees, len(left), len(known.open), answer.text)
+    found = Weights(
+        match, answer.taken, known.fills, known.open, known.squeezed, list(state), after
+    )
+    return Suggestion(
+        text=rules_text(head, note, config, found),
+        automatic=match.automatic,
+        taken=answer.taken,
+        asked={key: tuple(c.key for c in match.asked[key]) for key in left},
+        open=known.open,
+        agrees=agrees,
+        note=note,
+    )
+
+
+class _Known:
+    """What is known of the newer policy's values before anything is asked."""
+
+    def __init__(
+        self,
+        state: Mapping[str, torch.Tensor],
+        after: Mapping[str, torch.Tensor],
+        other: Mapping[str, torch.Tensor],
+        match: Match,
+    ) -> None:
+        self._state, self._after, self._match = state, after, match
+        self.squeezed = {
+            key: match.asked[key][0].key
+            for key in match.asked
+            if _is_squeeze(state[key], after[match.asked[key][0].key])
+        }
+        self.asked = [key for key in match.asked if key not in self.squeezed]
+        taken = set(self.squeezed.values())
+        named = {copy for group in tied(after) for copy in group[1:]}
+        added = [key for key in match.added if key not in taken | named]
+        # What two constructions with other random numbers have in common, no random number decides.
+        self.fills = [key for key in added if torch.equal(after[key], other[key])]
+        self.open = tuple(key for key in added if key not in self.fills)
+
+    def placed(
+        self, places: Mapping[str, str], changed: Collection[str]
+    ) -> dict[str, torch.Tensor]:
+        """The newer policy's state_dict with asked keys assigned so, some with other values."""
+        moves = {**self._match.automatic, **self.squeezed, **places}
+        made = {key: tensor.clone() for key, tensor in self._after.items()}
+        for old, new in moves.items():
+            value = self._state[old].reshape(made[new].shape)
+            made[new] = value + 1 if old in changed else value
+        for group in tied(self._after):
+            for copy in group[1:]:
+                made[copy] = made[group[0]]
+        return made
+
+
+def _is_squeeze(old: torch.Tensor, new: torch.Tensor) -> bool:
+    """Whether only dimensions of one element came or went."""
+    ours, theirs = ([n for n in tensor.shape if n != 1] for tensor in (old, new))
+    return old.shape != new.shape and ours == theirs
+
+
+def _agrees(policy: Any, probe: Probe, state: Mapping[str, torch.Tensor]) -> bool:
+    try:
+        policy.load_state_dict(state)
+        return replay(policy, probe).ok
+    except Exception:
+        return False  # what raises does not reproduce anything
+
+
+def _note(agrees: bool | None, asked: int, added: int, answer: str) -> str:
+    if agrees is not None:
+        word = "agrees" if agrees else "does not agree: outputs differ"
+        return f"with these rules the probe {word}" + (f" ({answer})" if answer else "")
+    parts = [f"{asked} old keys are asked"] if asked else []
+    parts += [f"{added} new keys are open"] if added else []
+    parts += [answer] if answer else []
+    return "; ".join(parts) or "there is no probe to replay"
