@@ -17,6 +17,7 @@ from codevault.cli.convert import convert
 from codevault.cli.diagnose import diagnose
 from codevault.cli.diff import diff
 from codevault.cli.identify import identify
+from codevault.cli.lint import lint
 from codevault.cli.migrate import migrate
 from codevault.cli.output import echo as _echo
 from codevault.cli.output import json_option as _json_option
@@ -147,6 +148,7 @@ main.add_command(convert)
 main.add_command(diagnose)
 main.add_command(diff)
 main.add_command(identify)
+main.add_command(lint)
 main.add_command(migrate)
 main.add_command(prefetch)
 main.add_command(publish)

@@ -1,0 +1,1 @@
+"""The boundary between application and policy code, checked in sources; nothing of them runs."""

@@ -1,0 +1,74 @@
+"""Breaking changes of shared modules between a commit and now, by griffe; nothing is imported."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from codevault.lint.graph import need
+from codevault.lint.rules import Finding
+from codevault.supply import opened, warm
+from codevault_cache import Wanted
+
+if TYPE_CHECKING:
+    from codevault.lint.project import Project
+    from codevault.supply import CachePath
+
+
+def breaking(project: Project, commit: str, cache: CachePath) -> list[Finding]:
+    """What users of shared modules at a commit would miss, or find changed, now.
+
+    Args:
+        project: As it is now, in a git work tree.
+        commit: The full commit to compare with.
+        cache: Where its files are kept.
+
+    Raises:
+        FetchError: The work tree does not have the commit.
+        CodevaultError: griffe is not installed.
+    """
+    need("griffe")
+    vault = opened(cache)
+    roots = tuple(dict.fromkeys((*project.roots, ".")))
+    (snapshot,) = warm([Wanted(project.top, commit, roots=roots)], vault)
+    tree = vault.tree(snapshot.digest)
+    before = [tree.location("" if root == "." else root) for root in roots]
+    after = [os.path.join(project.top, "" if root == "." else root) for root in roots]
+    return [f for prefix in sorted(project.shared) for f in _of(project, prefix, before, after)]
+
+
+def _of(project: Project, prefix: str, before: list[str], after: list[str]) -> list[Finding]:
+    import griffe
+
+    old, new = _loaded(prefix, before), _loaded(prefix, after)
+    if old is None:  # third party, or newly shared
+        return []
+    if new is None:
+        return [Finding("shared-api", "", 0, prefix, f"{prefix} was there, and is gone")]
+    found = []
+    for breakage in griffe.find_breaking_changes(old, new):
+        thing: Any = breakage.obj
+        module = thing.module.path
+        what = f"{thing.path}: {breakage.kind.value}"
+        values = (breakage.old_value, breakage.new_value)
+        if all(isinstance(value, str | int | float | bool | None) for value in values):
+            what += f" ({values[0]} -> {values[1]})"
+        line = thing.lineno or 0
+        path = project.modules.get(module, "")
+        found.append(Finding("shared-api", path, line, module, what))
+    return found
+
+
+def _loaded(prefix: str, places: list[str]) -> Any:
+    import griffe
+
+    try:
+        top = griffe.load(
+            prefix.partition(".")[0],
+            search_paths=places,
+            allow_inspection=False,
+            try_relative_path=False,
+        )
+        return top[prefix.partition(".")[2]] if "." in prefix else top
+    except (ImportError, KeyError):
+        return None
