@@ -68,10 +68,10 @@ def examined(
     found = _packages(case, vault, checked)
     with kept_rng():
         # What one side's code does to this process must not be taken for a fault of the other's.
-        with _alone(old):
+        with alone(old):
             before = _recorded(old, case.description, checkpoint)
             works, proof = _works(case, before)
-        with _alone(new):
+        with alone(new):
             config = configs(old, new, case.description, checkpoint.manifest.env)
             checked["config"] = f"{config.fields} fields compared"
             newer, raised = _newer(case, config, env)
@@ -97,7 +97,7 @@ def _rank(cause: Cause) -> tuple[int, bool]:
 
 
 @contextmanager
-def _alone(side: Side) -> Iterator[None]:
+def alone(side: Side) -> Iterator[None]:
     """Puts back what a side's code changes in this process, if the side goes afterwards."""
     if not isinstance(side.code, Splint):
         yield

@@ -11,7 +11,9 @@ from codevault.chain import chain_of
 from codevault.checkpoint import open_checkpoint
 from codevault.downloads import fetched
 from codevault.errors import RulesError
+from codevault.evolve.examination import alone
 from codevault.evolve.rules import parse
+from codevault.evolve.sides import Side
 from codevault.migration.attempt import attempted, judged
 from codevault.migration.target import Target, target_of
 from codevault.migration.writing import written
@@ -97,7 +99,7 @@ def migrate(
     source = checkpoint.manifest
     target = target_of(None if to is None else os.fspath(to), source, roots, vault)
     chain = _given(rules) if rules is not None else _stated(target, source)
-    with kept_rng(), explained(source):
+    with kept_rng(), explained(source), alone(Side(target.splint, str(target))):
         attempt = attempted(checkpoint, target.splint, chain, where)
         verdict = judged(attempt, where, accept_drift=accept_drift)
         manifest = None

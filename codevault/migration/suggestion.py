@@ -14,7 +14,7 @@ from codevault.checkpoint import open_checkpoint
 from codevault.downloads import fetched
 from codevault.errors import CodevaultError
 from codevault.evolve.configs import configs
-from codevault.evolve.examination import audited
+from codevault.evolve.examination import alone
 from codevault.evolve.keys import rows_of, tied
 from codevault.evolve.match import Match, match_state_dicts
 from codevault.evolve.rules import parse
@@ -91,8 +91,9 @@ def suggest_rules(
     weights.verify_digest(checkpoint)
     target = target_of(None if to is None else os.fspath(to), checkpoint.manifest, roots, vault)
     old, new = _old_side(checkpoint, trust, vault), Side(target.splint, str(target))
-    with kept_rng(), audited(old), audited(new):
+    with kept_rng(), alone(old):
         before = _before(old, checkpoint)
+    with kept_rng(), alone(new):
         description, env = arch.read(checkpoint), checkpoint.manifest.env
         config = Config(description, env, configs(old, new, description, env).found)
         head = f"{where} -> {target}"
