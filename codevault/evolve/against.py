@@ -32,7 +32,7 @@ def against_of(against: str | os.PathLike[str] | Splint, manifest: Manifest, vau
         CodevaultError: The argument names no code.
     """
     if isinstance(against, Splint):
-        return Side(against, against.name)
+        return Side(against, against.name, place=against.snapshot.repo)
     text = os.fspath(against)
     repo, commit = _named(text, manifest)
     before = mounted()

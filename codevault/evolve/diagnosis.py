@@ -42,8 +42,8 @@ class Cause:
         family: Where it belongs.
         kind: config: `renamed`, `removed`, `added`, `required`, `default`, `value`, `moved`,
             `gone`, `raised`; keys: `renamed`, `asked`, `dropped`, `added`; shapes: `code`,
-            `environment`, `outside`; packages: `suspect`, `missing`, `lacking`; probe: `differs`,
-            `raised`.
+            `environment`, `outside`, `unknown`; packages: `suspect`, `missing`, `lacking`; probe:
+            `differs`, `raised`.
         name: The field, key, package or output.
         text: One line for people.
         old: Of the old code or the file, plain data.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,7 +30,7 @@ def drift(
     """Values that both policies hold at the same place, and that differ.
 
     What only one of them holds is no drift. Neither is what follows from another cause: the sizes
-    that a module of another shape remembers, and a value that a reported argument was stored as.
+    that a module of another shape remembers, and a value that has the name of a reported argument.
 
     Args:
         policies: What the old and the new code built.
@@ -41,21 +42,44 @@ def drift(
     before, after = policies
     ours, theirs = held(before, old.is_own), held(after, new.is_own)
     resized = _resized(policies, renames)
-    explained = [(cause.old, cause.new) for cause in known if cause.family == "config"]
+    explained = {_last(cause.name) for cause in known if cause.family == "config"}
     there = _translated(renames)
-    found = []
+    differ: dict[str, list[tuple[str, Any, Any]]] = defaultdict(list)
     for path, one in ours.items():
         other = theirs.get(there(path), _ABSENT)
         if other is _ABSENT or (one == other and type(one) is type(other)):
             continue
-        if (one, other) in explained or any(path.startswith(f"{m}.") for m in resized):
+        if _last(path) in explained or any(path.startswith(f"{m}.") for m in resized):
             continue
         if _is_own_class(before, path, old):
             continue  # another class of the code's own, whose parts are compared themselves
-        text = f"{path or 'the policy'} is {other!r} in the policy as built, and was {one!r}"
-        place = place_of(before, path, old) or Place((type(before),))
-        found.append(Found(Cause("config", "value", path, text, one, other), place))
-    return tuple(found)
+        differ[path.partition("[")[0]].append((path, one, other))
+    return tuple(
+        _found(group, rows, place_of(before, group, old) or Place((type(before),)))
+        for group, rows in differ.items()
+    )
+
+
+def _found(group: str, rows: list[tuple[str, Any, Any]], place: Place) -> Found:
+    """One cause for a value, and for all values of one list."""
+    path, one, other = rows[0]
+    text = (
+        f"{path or 'the policy'} is {_short(other)} in the policy as built, and was {_short(one)}"
+    )
+    if len(rows) == 1:
+        return Found(Cause("config", "value", path, text, one, other), place)
+    text = f"{text}; {len(rows) - 1} more in {group}"
+    olds, news = ({row[0]: row[side] for row in rows} for side in (1, 2))
+    return Found(Cause("config", "value", group, text, olds, news), place)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:40]}…, {len(value)} long"
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2].partition("[")[0]
 
 
 def _is_own_class(policy: Any, path: str, side: Side) -> bool:

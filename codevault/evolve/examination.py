@@ -169,14 +169,16 @@ def _weights(
             checked[family] = "not compared: the new code builds no policy"
         return []
     names = keys(tensors, built_.before, built_.given, case.old, case.new)
-    resized = shapes(tensors, built_, case.probe, names.renames, case.new)
-    found = [*names.found, *resized]
-    checked["keys"] = f"{len(tensors)} keys in the file"
-    checked["shapes"] = "all equal" if not resized else ""
+    causes = [each.cause for each in known]
+    found: list[Found] = []
     if built_.before is not None:
         pair = built_.before, built_.given
-        causes = [each.cause for each in known]
-        found = [*drift(pair, case.old, case.new, names.renames, causes), *found]
+        found += drift(pair, case.old, case.new, names.renames, causes)
+    causes += [each.cause for each in found]
+    resized = shapes(tensors, built_, case.probe, names.renames, case.new, causes)
+    found += [*names.found, *resized]
+    checked["keys"] = f"{len(tensors)} keys in the file"
+    checked["shapes"] = "" if resized else "all equal"
     return found + _behaviour(case, built_.given, names, bool(resized), checked)
 
 

@@ -143,9 +143,8 @@ def _by_stem(
 
 
 def _modules(some: Iterable[str]) -> dict[str, list[str]]:
-    """Keys by the module at the top that they stand in."""
+    """Keys by the module that holds them; a single one by its own name."""
     found: dict[str, list[str]] = defaultdict(list)
     for key in some:
-        parts = key.split(".")
-        found[f"{parts[0]}.*" if len(parts) > 1 else key].append(key)
-    return found
+        found[key.rpartition(".")[0]].append(key)
+    return {f"{m}.*" if m and len(ks) > 1 else ks[0]: ks for m, ks in found.items()}

@@ -10,7 +10,7 @@ from codevault.evolve.keys import place_of
 from codevault.evolve.places import Found
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import torch
 
@@ -45,6 +45,7 @@ def shapes(
     probe: Probe | None,
     renames: Mapping[str, str],
     new: Side,
+    known: Iterable[Cause],
 ) -> tuple[Found, ...]:
     """Keys whose tensors have another shape in the file than in the new code's policy.
 
@@ -56,6 +57,7 @@ def shapes(
         probe: The recorded observations and outputs, whose sizes tell which side changed.
         renames: Old key to new key.
         new: The new side.
+        known: Causes in the config: a size that changed like one of them is said to.
     """
     old_shapes = _shapes(policies.before)
     recorded, given = _shapes(policies.recorded), _shapes(policies.given)
@@ -71,12 +73,27 @@ def shapes(
             why += " with the application, its environment or its packages changed it"
         elif policies.given is not policies.recorded and recorded.get(there) == shape:
             kind, why = "environment", "environment, not code: the recorded one still gives it"
+        elif policies.before is None:
+            kind, why = "unknown", "code or environment: no old code was built that could tell"
         else:
-            kind, why = "code", "code, not environment: both built from the recorded one"
+            kind, why = "code", "code, not environment: the old code builds the file's today"
+            why += _like(shape, now, known)
         text = f"{key} {list(shape)} in file, {list(now)} in code{_which(shape, now, sizes)}: {why}"
         cause = Cause("shapes", kind, key, text, list(shape), list(now))
         found.append(Found(cause, place_of(policies.given, there, new) if kind == "code" else None))
     return tuple(found)
+
+
+def _like(old: tuple[int, ...], new: tuple[int, ...], known: Iterable[Cause]) -> str:
+    """The cause in the config that changed by the same numbers as a size."""
+    changed = {pair for pair in zip(old, new, strict=False) if pair[0] != pair[1]}
+    for cause in known:
+        pair = cause.old, cause.new
+        if isinstance(cause.old, list) and isinstance(cause.new, list):
+            pair = len(cause.old), len(cause.new)
+        if all(type(n) is int for n in pair) and pair in changed:
+            return f", like {cause.name}"
+    return ""
 
 
 def _shapes(policy: Any) -> dict[str, tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import torch
 from click.testing import CliRunner
 
 import codevault
+from codevault import packages
 from codevault.cli import main
 from codevault.errors import FetchError, RefusedError
 
@@ -341,3 +343,163 @@ def test_old_code_that_cannot_be_had_is_a_cause_and_the_rest_is_told(
 
 def _no_code(*_: Any) -> Any:
     raise FetchError("the code could not be had", "no origin has it")
+
+
+ENV = """
+from dataclasses import dataclass
+
+@dataclass
+class Env:
+    actions: int = 2
+"""
+FOR_ENV = SOURCE.replace("noise=Noise()", "noise=Noise(), env=None").replace(
+    "Linear(hidden, 2)", "Linear(hidden, env.actions)"
+)
+
+
+def test_who_changed_a_shape_is_told_by_building(project: Any, tmp_path: Path) -> None:
+    project.commit({"src/walker/__init__.py": "", NET: FOR_ENV, "src/walker/env.py": ENV})
+    net = project.load("walker.net")
+    env = importlib.import_module("walker.env")
+    best = str(tmp_path / "best.mpt")
+    walker = net.Walker(env=env.Env())
+    codevault.save_policy(
+        best, walker, architecture={"class_path": net.Walker}, env=env.Env(), probe=torch.ones(2, 4)
+    )
+    today = codevault.diagnose(best, env=env.Env(actions=5))
+    assert kinds(today)[-2:] == [
+        ("shapes", "environment", "head.weight"),
+        ("shapes", "environment", "head.bias"),
+    ]
+    assert "environment, not code" in str(today)
+    assert "output side was 2, like the recorded outputs" in str(today)
+    assert not codevault.diagnose(best)
+    project.write({NET: FOR_ENV.replace("env.actions)", "env.actions + 1)")})
+    project.load("walker.net")
+    code = codevault.diagnose(best)
+    assert kinds(code) == [("shapes", "code", "head.weight"), ("shapes", "code", "head.bias")]
+
+
+def test_a_shape_that_shared_code_changed_is_held_against_neither(
+    project: Any, tmp_path: Path
+) -> None:
+    files = {
+        "src/walker/__init__.py": "",
+        NET: "from shared_env import ACTIONS\n" + SOURCE.replace("hidden, 2)", "hidden, ACTIONS)"),
+        "src/shared_env.py": "ACTIONS = 2\n",
+        "pyproject.toml": "[tool.codevault]\nshared = ['shared_env']\nroots = ['src']\n",
+    }
+    project.commit(files)
+    net = project.load("walker.net")
+    best = str(tmp_path / "best.mpt")
+    codevault.save_policy(best, net.Walker(), probe=torch.ones(2, 4))
+    sys.modules["shared_env"].ACTIONS = 3  # type: ignore[attr-defined]
+    found = codevault.diagnose(best, project.top)
+    assert kinds(found) == [
+        ("shapes", "outside", "head.weight"),
+        ("shapes", "outside", "head.bias"),
+    ]
+    assert found.works is None
+
+
+def test_packages_are_judged_as_a_load_does(
+    project: Any, best: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "installed", lambda name: None if name == "torch" else "1.0")
+    found = against(project, best)
+    (cause,) = found.of("packages")
+    assert (cause.kind, cause.name) == ("missing", "torch")
+
+
+MODELS = {
+    "pydantic": """
+        import pydantic
+        class Config(pydantic.BaseModel):
+            hidden: int = 8
+            eps: float = 1e-5
+            act: str = "tanh"
+    """,
+    "attrs": """
+        import attrs
+        @attrs.frozen
+        class Config:
+            hidden: int = 8
+            eps: float = 1e-5
+            act: str = "tanh"
+    """,
+    "dataclass": """
+        import dataclasses
+        @dataclasses.dataclass
+        class Config:
+            hidden: int = 8
+            eps: float = 1e-5
+            act: str = "tanh"
+    """,
+}
+BY_CONFIG = """
+import torch
+from walker.config import Config
+
+class Walker(torch.nn.Module):
+    def __init__(self, config: Config = None):
+        super().__init__()
+        self.config = config or Config()
+        self.body = torch.nn.Linear(4, self.config.hidden)
+        self.head = torch.nn.Linear(self.config.hidden, 2)
+
+    def forward(self, obs):
+        return self.head(getattr(torch, self.config.act)(self.body(obs)))
+"""
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_default_drift_of_a_config_that_was_never_passed(
+    project: Any, tmp_path: Path, kind: str
+) -> None:
+    config = "src/walker/config.py"
+    files = {"src/walker/__init__.py": "", NET: BY_CONFIG, config: MODELS[kind]}
+    project.commit(files)
+    net = project.load("walker.net")
+    best = str(tmp_path / "best.mpt")
+    codevault.save_policy(best, net.Walker(), probe=torch.ones(2, 4))
+    louder = project.commit({config: MODELS[kind].replace('"tanh"', '"relu"')})
+    project.commit({config: MODELS[kind].replace('"tanh"', '"relu"').replace("1e-5", "1e-3")})
+    found = codevault.diagnose(best, project.top)
+    assert kinds(found) == [
+        ("config", "value", "config.eps"),
+        ("config", "value", "config.act"),
+        ("probe", "differs", "out"),
+    ], str(found)
+    act = found.causes[1]
+    assert (act.old, act.new) == ("tanh", "relu")
+    assert act.introduced is not None
+    assert act.introduced.commit == louder
+
+
+def test_a_recorded_model_meets_renamed_fields(project: Any, tmp_path: Path) -> None:
+    config = "src/walker/config.py"
+    text = MODELS["dataclass"]
+    project.commit({"src/walker/__init__.py": "", NET: BY_CONFIG, config: text})
+    net = project.load("walker.net")
+    best = str(tmp_path / "best.mpt")
+    policy = net.Walker(sys.modules["walker.config"].Config(hidden=6))
+    given = {"config": policy.config}
+    codevault.save_policy(
+        best,
+        policy,
+        architecture={"class_path": net.Walker, "kwargs": given},
+        probe=torch.ones(2, 4),
+    )
+    project.commit(
+        {
+            NET: BY_CONFIG.replace("config.hidden", "config.width"),
+            config: text.replace("hidden", "width").replace("eps: float = 1e-5", "seed: int = 3"),
+        }
+    )
+    found = codevault.diagnose(best, project.top)
+    assert kinds(found) == [
+        ("config", "renamed", "config.hidden"),
+        ("config", "removed", "config.eps"),
+        ("config", "added", "config.seed"),
+    ], str(found)
+    assert "reproduced" in found.checked["probe"]
