@@ -26,6 +26,7 @@ from codevault.splint import Splint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from codevault.checkpoint import Checkpoint
     from codevault.evolve.configs import Configs
@@ -96,14 +97,17 @@ def _rank(cause: Cause) -> tuple[int, bool]:
     return FAMILIES.index(cause.family), cause.kind not in (*_BLOCKING, "raised")
 
 
+def audited(side: Side) -> AbstractContextManager[audit.Watch]:
+    """Watches what a side's code changes in this process, as a load does."""
+    if not isinstance(side.code, Splint):
+        return audit.watching(None)
+    return audit.watching(side.code.name, side.code.snapshot.shared, kept=(audit.RANDOM,))
+
+
 @contextmanager
 def alone(side: Side) -> Iterator[None]:
     """Puts back what a side's code changes in this process, if the side goes afterwards."""
-    if not isinstance(side.code, Splint):
-        yield
-        return
-    shared = side.code.snapshot.shared
-    with audit.watching(side.code.name, shared, kept=(audit.RANDOM,)) as watch:
+    with audited(side) as watch:
         yield
     if side.fresh:
         watch.audit.restore()
