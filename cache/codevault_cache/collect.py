@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from codevault_cache import paths
 from codevault_cache.holdings import holdings, last_use, names_in, pinned
 from codevault_cache.inuse import claimed
-from codevault_cache.limits import KEEP_BYTES, KEEP_SECONDS
+from codevault_cache.limits import KEEP_BYTES, KEEP_SECONDS, PROOF_SECONDS
 from codevault_cache.trash import DAY, HOUR, discard, sweep
 from codevault_cache.usage import Usage
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 GRACE = HOUR
 """What was used in the last hour is never collected: a load may be between two steps."""
 
+_LIMITS = {"orphan": DAY, "damaged": DAY, "proof": PROOF_SECONDS}
+
 _log = logging.getLogger("codevault_cache")
 
 
@@ -37,7 +39,7 @@ class Item:
 
     Attributes:
         kind: "snapshot", "git" (a repository's objects), "checkpoint" (a downloaded one),
-            "orphan" (objects without a record) or "damaged" (set aside).
+            "orphan" (objects without a record), "damaged" (set aside) or "proof".
         name: Splint names, or a file's.
         records: Files that go first.
         objects: What goes then, in order.
@@ -117,12 +119,10 @@ def _stores(root: str) -> Iterator[Item]:
 
 
 def _files(root: str) -> Iterator[Item]:
-    for kind, folder in (
-        ("checkpoint", paths.downloads(root)),
-        ("damaged", paths.quarantine(root)),
-    ):
-        for name in names_in(folder):
-            place = os.path.join(folder, name)
+    kinds = {"checkpoint": paths.downloads, "damaged": paths.quarantine, "proof": paths.proofs}
+    for kind, folder in kinds.items():
+        for name in names_in(folder(root)):
+            place = os.path.join(folder(root), name)
             yield Item(kind, name, (), (place,), None, last_use([place]))
 
 
@@ -158,11 +158,12 @@ def plan(
         return [item for item in waiting if item.kind == "git" and item.name not in needed]
 
     for item in list(waiting):
-        limit = DAY if item.kind in ("orphan", "damaged") else max_age
+        limit = _LIMITS.get(item.kind, max_age)
         if limit is not None and item.kind != "git" and now - item.used > limit:
             take(item)
     for item in unneeded():
         take(item)
+    waiting = [item for item in waiting if item.kind != "proof"]  # too small to matter
     while max_size is not None and usage.bytes > max_size and waiting:
         take(waiting[0])
         for item in unneeded():
@@ -227,7 +228,7 @@ def remove(cache: Cache, item: Item) -> bool:
 
 
 def collect_daily(cache: Cache) -> None:
-    """Collect with the default limits once a day; never fails, never waits.
+    """Collect with the default limits once a day, from the second on; never fails, never waits.
 
     A folder that others can write, or that is not this user's, is theirs to collect.
     """
@@ -242,7 +243,6 @@ def collect_daily(cache: Cache) -> None:
             return
         os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
         os.utime(mark)
-        # The first day of a new cache begins.
         removed = () if new else collect(plan(cache)).removed
     except OSError as error:
         _log.info("cannot collect %s: %s", root, error)

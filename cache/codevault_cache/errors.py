@@ -151,6 +151,12 @@ class SecretRefused(CacheError, ValueError):
     reference = "secret-refused"
 
 
+class EncodingRefused(CacheError, ValueError):
+    """An uncommitted file is to be converted from an encoding that git would refuse as well."""
+
+    reference = "encoding-refused"
+
+
 class TooLarge(CacheError, ValueError):
     """A limit of the cache is exceeded."""
 

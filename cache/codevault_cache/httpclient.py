@@ -15,6 +15,7 @@ from dulwich.client import (
 )
 from dulwich.errors import GitProtocolError, NotGitRepository
 
+from codevault_cache.errors import Unreachable
 from codevault_cache.failures import Busy
 from codevault_cache.traffic import count
 
@@ -82,7 +83,11 @@ def pool_of(settings: HttpSettings, seconds: float) -> urllib3.PoolManager:
         return urllib3.PoolManager(**common)
     parts = urlsplit(settings.proxy)
     if parts.scheme not in ("http", "https"):
-        raise GitProtocolError(f"proxies of the kind {parts.scheme!a} are not supported")
+        raise Unreachable(
+            f"The proxy is of the kind {parts.scheme!a}, which codevault does not speak to.",
+            "It speaks to http and https proxies.",
+            "git clone the repository through it, and name the clone: repo=PATH",
+        )
     known = {}
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

@@ -55,6 +55,9 @@ KEEP_BYTES = 10 << 30
 KEEP_SECONDS = 90 * 24 * 3600.0
 """Time without use after which an automatic collection removes a snapshot."""
 
+PROOF_SECONDS = 400 * 24 * 3600.0
+"""Time without use after which a proof is removed; to prove it again takes a server."""
+
 
 RETRY_SECONDS = (0.5, 1.5, 4.0)
 """Pauses before further tries when a connection was dropped, or a server is busy."""

@@ -1,19 +1,42 @@
-"""What git does to a file's bytes when it is added: line ends, and the user's own filters.
+"""What git does to a file's bytes when it is added: filters, encodings, line ends, `$Id$`.
 
-The rules are those of git's `convert.c` (`crlf_to_git`): attributes decide, then `core.autocrlf`; a
-file that git only takes for text by itself stays as it is where it looks binary, or where the
-index already has it with these line ends.
+The rules are those of git's `convert.c`, in its order. Of line ends (`crlf_to_git`) attributes
+decide, then `core.autocrlf`; a file that git only takes for text by itself stays as it is where it
+looks binary, or where the index already has it with these line ends.
 """
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 from typing import TYPE_CHECKING
 
+from codevault_cache.errors import EncodingRefused
+from codevault_cache.treepaths import shown
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from dulwich.repo import Repo
+
+# Encodings by git's names, in Python's words, and whether a byte order mark must begin the file.
+_ENCODINGS = {
+    "UTF-16": ("utf-16", True),
+    "UTF-16LE-BOM": ("utf-16", True),
+    "UTF-16BE-BOM": ("utf-16", True),
+    "UTF-16LE": ("utf-16-le", False),
+    "UTF-16BE": ("utf-16-be", False),
+    "UTF-32": ("utf-32", True),
+    "UTF-32LE": ("utf-32-le", False),
+    "UTF-32BE": ("utf-32-be", False),
+    "ISO-8859-1": ("iso-8859-1", None),
+}
+_MARKS = {
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+}
+_ID = re.compile(rb"\$Id:[^$\n]*\$")
 
 _STRANGE = bytes(c for c in range(32) if c not in b"\b\t\x1b\f") + b"\x7f"
 
@@ -55,6 +78,13 @@ def normaliser(
         if found.get(b"filter") not in (None, False, True):
             blob = Blob.from_string(content)
             content = filters.checkin_normalize(blob, os.fsencode(path)).as_raw_string()
+        encoding = found.get(b"working-tree-encoding")
+        if content and isinstance(encoding, bytes):
+            content = as_utf8(path, content, encoding.decode("ascii", "replace"))
+        content = ends(path, content, found)
+        return _ID.sub(b"$Id$", content) if found.get(b"ident") is True else content
+
+    def ends(path: str, content: bytes, found: Mapping[bytes, bytes | bool | None]) -> bytes:
         if b"\r\n" not in content:
             return content
         text = found.get(b"text", found.get(b"crlf"))
@@ -71,6 +101,37 @@ def normaliser(
         return content.replace(b"\r\n", b"\n")
 
     return normal
+
+
+def as_utf8(path: str, content: bytes, encoding: str) -> bytes:
+    """What git keeps of a file in another encoding.
+
+    Args:
+        path: Its path, for the message.
+        content: Its bytes in the work tree.
+        encoding: What `working-tree-encoding` says.
+
+    Raises:
+        EncodingRefused: The bytes are not in that encoding, or nothing here knows it.
+    """
+    name = encoding.upper()
+    if name in ("UTF-8", "UTF8"):
+        return content
+    why = "This encoding is not known here."
+    if name in _ENCODINGS:
+        codec, marked = _ENCODINGS[name]
+        begins = content.startswith(_MARKS.get(codec[:6], ()))
+        why = "Its bytes are not in this encoding."
+        if marked is None or marked == begins:
+            try:
+                return content.decode(codec).encode()
+            except UnicodeError:
+                pass
+    raise EncodingRefused(
+        f"The uncommitted file {shown(path)} cannot be kept as git would keep it.",
+        f"The attribute working-tree-encoding of it says {encoding!a}. {why}",
+        f"git add {shown(path)} && git commit",
+    )
 
 
 def _keeps_line_ends(before: bytes) -> bool:

@@ -55,9 +55,14 @@ def commit(root: str, name: str) -> str:
     return os.path.join(root, VERSION, "commits", name + ".pack")
 
 
+def proofs(root: str) -> str:
+    """The folder of proofs that repositories lead to commits."""
+    return os.path.join(root, VERSION, "proofs")
+
+
 def proof(root: str, key: str) -> str:
     """The proof that a repository leads to a commit."""
-    return os.path.join(root, VERSION, "proofs", key)
+    return os.path.join(proofs(root), key)
 
 
 def code(root: str, tag: str, digest: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING
 
 from codevault_cache import paths
@@ -28,6 +30,22 @@ def pack_problem(path: str, digest: str) -> str | None:
     except (CorruptEntry, Missing) as error:
         return f"{error.what} {error.why}"
     return None
+
+
+def _require_room(root: str, size: int) -> None:
+    """Fail before anything is written where not even the source pack fits.
+
+    Laid-out files may be links, which take nothing: what they need shows when they are written.
+    """
+    try:
+        disk = os.statvfs(root)
+    except OSError:
+        return
+    free = disk.f_bavail * disk.f_frsize
+    if free < size or disk.f_files > 0 == disk.f_favail:
+        what = f"{size:,} bytes" if free < size else "a file"
+        has = f"{free:,}" if free < size else "no inode"
+        raise OSError(errno.ENOSPC, f"{what} are needed, and the disk has {has} left")
 
 
 def put(
@@ -59,6 +77,7 @@ def put(
     with written(root):
         if all(pack_problem(paths.pack(each, digest), digest) is not None for each in roots):
             paths.prepare(root)
+            _require_room(root, sum(len(content) for _, content in files.values()))
             publish_file(
                 paths.pack(root, digest),
                 paths.tmp(root),

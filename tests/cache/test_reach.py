@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codevault_cache import Cache, Wanted, errors, is_reachable, paths, warm
+from codevault_cache import Cache, Wanted, collect, errors, is_reachable, paths, warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,3 +90,27 @@ def test_a_proof_that_others_could_write_does_not_count(
     proof.write_bytes(proof.read_bytes().replace(b"old", b"new") + b"x")
     with pytest.raises(errors.Unreachable):
         is_reachable(cache, url, sample.commits["old"])
+
+
+def test_proofs_are_collected_long_after_their_last_use(
+    sample: Any, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert is_reachable(cache, str(sample.top), sample.git("rev-parse", "HEAD"))
+    folder = paths.proofs(cache.roots[0])
+    (name,) = os.listdir(folder)
+    day = 24 * 3600.0
+
+    def aged(days: float) -> None:
+        then = time.time() - days * day
+        os.utime(os.path.join(folder, name), (then, then))
+
+    aged(399)
+    collect.collect(collect.plan(cache, max_size=0, max_age=0))
+    assert os.listdir(folder) == [name]
+    assert is_reachable(cache, str(sample.top), sample.git("rev-parse", "HEAD"))
+    assert os.stat(os.path.join(folder, name)).st_mtime > time.time() - day
+    aged(401)
+    (item,) = collect.plan(cache).items
+    assert item.kind == "proof"
+    collect.collect(collect.plan(cache))
+    assert os.listdir(folder) == []

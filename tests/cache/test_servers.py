@@ -289,6 +289,18 @@ def test_proxies_of_the_environment_and_of_git(
     assert len(proxy.seen) == len(server.requests) > 0
 
 
+def test_a_socks_proxy_is_an_error_with_a_way_out(
+    folder: Path, sample: Any, http_server: Any, cache: Cache, monkeypatch: Any
+) -> None:
+    server = http_server(folder)
+    monkeypatch.setenv("all_proxy", "socks5://user:hidden@127.0.0.1:9")
+    with pytest.raises(errors.Unreachable, match="socks5") as caught:
+        fetched(cache, server.url + "/r.git", sample.head)
+    assert "repo=PATH" in str(caught.value)
+    assert "hidden" not in str(caught.value)
+    assert not server.requests
+
+
 def test_a_proxy_that_asks_who_is_there(
     proxy: Proxy, folder: Path, sample: Any, http_server: Any, cache: Cache, monkeypatch: Any
 ) -> None:

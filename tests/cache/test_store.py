@@ -220,6 +220,31 @@ def test_I11_code_of_another_user_does_not_count(
     assert cache.derived("d" * 64, "cp", lambda: b"mine") == b"mine"
 
 
+@pytest.mark.parametrize("lacks", ["bytes", "inodes"])
+def test_a_snapshot_that_does_not_fit_is_refused_before_anything_is_written(
+    lacks: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.statvfs
+
+    def full(path: str) -> os.statvfs_result:
+        found = list(real(path))
+        found[1] = 1  # f_frsize
+        found[4] = 4999 if lacks == "bytes" else 10**9  # f_bavail
+        found[5], found[7] = 10, 0 if lacks == "inodes" else 5  # f_files, f_favail
+        return os.statvfs_result(found)
+
+    monkeypatch.setattr(os, "statvfs", full)
+    with pytest.raises(errors.Unwritable, match="cannot keep") as caught:
+        cache.publish({"a.py": (0o100644, b"x" * 5000)})
+    assert ("5,000 bytes" if lacks == "bytes" else "no inode") in caught.value.why
+    assert "cache gc" in str(caught.value)
+    assert not [
+        name for _, _, names in os.walk(cache.roots[0]) for name in names if name.endswith(".cvs")
+    ]
+    monkeypatch.undo()
+    assert cache.has(cache.publish({"a.py": (0o100644, b"x" * 5000)}))
+
+
 def test_an_unwritable_cache_only_logs(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise OSError(errno.EROFS, "read-only file system")

@@ -83,6 +83,53 @@ def test_the_overlay_is_exactly_what_git_would_add(work: Any, autocrlf: str) -> 
     assert "src/agent/skip.log" not in captured.overlay.files
 
 
+@pytest.mark.parametrize("autocrlf", ["false", "true"])
+def test_ident_and_encodings_are_what_git_makes_of_them(work: Any, autocrlf: str) -> None:
+    work.git("config", "core.autocrlf", autocrlf)
+    attributes = "*.id ident\n*.off -ident\n*.utf8 working-tree-encoding=utf-8\n"
+    encodings = ("UTF-16", "utf-16le", "UTF-16BE", "UTF-16LE-BOM", "UTF-32", "ISO-8859-1")
+    text = "größe = '€'\r\nnext\r\n"
+    files: dict[str, str | bytes] = {
+        "a.id": "$Id$ $Id: a b $ $Id: c\n$ $Id:$$Id: d$ $ $Id: open\r\n",
+        "b.id": "no keyword",
+        "c.off": "$Id: kept $\n",
+        "d.utf8": text,
+    }
+    for n, name in enumerate(encodings):
+        attributes += f"*.e{n} text working-tree-encoding={name}\n"
+        plain = text.replace("€", "e") if name.startswith("ISO") else text
+        codec = name.removesuffix("-BOM").lower()
+        mark = b"\xff\xfe" if name.endswith("-BOM") else b""
+        files |= {f"x.e{n}": mark + plain.encode(codec), f"empty.e{n}": b""}
+    work.commit({".gitattributes": attributes})
+    work.write(files)
+    captured = read_worktree(str(work.top), roots=["."])
+    assert captured.overlay is not None
+    assert set(captured.overlay.files) == set(files)
+    assert tree_of_overlay(work, captured.overlay) == tree_of_git(work)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content"),
+    [
+        ("UTF-16", "x".encode("utf-16-le")),
+        ("UTF-16LE", b"\xff\xfex\0"),
+        ("UTF-16BE", b"x"),
+        ("UTF-32", b"\xff\xfe\0\0\1"),
+        ("SHIFT-JIS", b"x"),
+        ("no-such", b"x"),
+    ],
+)
+def test_a_file_that_is_not_in_its_encoding_is_refused(
+    work: Any, encoding: str, content: bytes
+) -> None:
+    work.commit({".gitattributes": f"*.txt text working-tree-encoding={encoding}\n"})
+    work.write({"src/a.txt": content})
+    with pytest.raises(errors.EncodingRefused, match=r"src/a\.txt") as caught:
+        read_worktree(str(work.top), roots=["src"])
+    assert encoding in str(caught.value)
+
+
 def test_only_wanted_paths_are_in_the_overlay(work: Any) -> None:
     dirty(work)
     captured = read_worktree(str(work.top / "src" / "agent"), roots=["src"])

@@ -44,7 +44,7 @@ class DirRow(Row):
 
 
 class GcRow(Row):
-    kind: Literal["snapshot", "git", "checkpoint", "orphan", "damaged"]
+    kind: Literal["snapshot", "git", "checkpoint", "orphan", "damaged", "proof"]
     name: str
     used: str
     status: Literal["removed", "kept", "would remove"]
