@@ -16,19 +16,21 @@ from codevault.manifest import escaped
 @click.argument("uri")
 @click.option(
     "--against",
-    default="current",
-    show_default=True,
     metavar="DIR|COMMIT|current",
     help="The newer code: a folder, a full commit (of the checkpoint's repository, or "
-    "REPOSITORY@COMMIT), or the modules that this Python imports.",
+    "REPOSITORY@COMMIT), or the modules that this Python imports. Without it, the git work tree "
+    "around this folder, if that has the checkpoint's modules; else current.",
 )
 @json_option
-def diagnose(uri: str, against: str, as_json: bool) -> None:
+def diagnose(uri: str, against: str | None, as_json: bool) -> None:
     """Find all that keeps a checkpoint from running in newer code; nothing is changed."""
+    from codevault.evolve.against import around
     from codevault.evolve.diagnose import diagnose as run
+    from codevault.show import read_manifest
 
+    what = around(read_manifest(uri)) if against is None else against
     with contextlib.redirect_stdout(sys.stderr):  # both versions of the code may print
-        found = run(uri, against)
+        found = run(uri, what)
     echo(as_json, found.as_data(), [escaped(line) for line in str(found).splitlines()])
     if found:
         sys.exit(FINDING)

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from codevault.errors import CodevaultError
+from codevault.errors import CodevaultError, UsageError
 from codevault.evolve.sides import Side
 from codevault.repositories import explicit
 from codevault.splint import Splint, mount, mounted
@@ -29,7 +29,7 @@ def against_of(against: str | os.PathLike[str] | Splint, manifest: Manifest, vau
     Raises:
         FetchError: The code could not be had.
         CodeError: It was found and cannot be served.
-        CodevaultError: The argument names no code.
+        UsageError: The argument names no code.
     """
     if isinstance(against, Splint):
         return Side(against, against.name, place=against.snapshot.repo)
@@ -48,10 +48,25 @@ def against_of(against: str | os.PathLike[str] | Splint, manifest: Manifest, vau
     return Side(
         splint,
         f"{repo} @ {splint.snapshot.commit or 'no commit'}{changed}",
-        "",
-        repo,
-        splint.name not in before,
+        place=repo,
+        is_folder=commit is None,
+        fresh=splint.name not in before,
     )
+
+
+def around(manifest: Manifest) -> str:
+    """The git work tree around this folder, if it has the checkpoint's modules; else "current"."""
+    top = find_worktree(os.getcwd())
+    tops = {name.partition(".")[0] for name in manifest.modules}
+    roots = {*manifest.roots, "src", "."}
+    if top is None or not any(_lies(top, root, name) for root in roots for name in tops):
+        return "current"
+    return top
+
+
+def _lies(top: str, root: str, name: str) -> bool:
+    path = os.path.join(top, root, name)
+    return os.path.isdir(path) or os.path.isfile(f"{path}.py")
 
 
 def _named(text: str, manifest: Manifest) -> tuple[str, str | None]:
@@ -62,7 +77,7 @@ def _named(text: str, manifest: Manifest) -> tuple[str, str | None]:
     if _COMMIT.fullmatch(text):
         here = find_worktree(os.getcwd())
         if manifest.repo is None and here is None:
-            raise CodevaultError(
+            raise UsageError(
                 f"nobody says of which repository {text[:12]} is a commit",
                 "the checkpoint's own code travels in it, it names no repository, and the current "
                 "folder is in none",
@@ -71,7 +86,7 @@ def _named(text: str, manifest: Manifest) -> tuple[str, str | None]:
         return explicit(manifest.repo) if manifest.repo else str(here), text
     if os.path.isdir(text):
         return find_worktree(text) or text, None
-    raise CodevaultError(
+    raise UsageError(
         f"{ascii(text)[:100]} is neither a folder nor a full commit",
         "branches, tags and short ids may name other code tomorrow",
         "codevault diagnose URI --against $(git rev-parse REVISION)",

@@ -53,6 +53,7 @@ def diagnose(
         RefusedError: Nothing grants the checkpoint's code the right to run.
         FetchError: The newer code could not be had.
         CodeError: The newer code could not be served.
+        UsageError: `against` names no code.
     """
     where = shown(uri)
     vault = opened(cache)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from codevault.evolve.configs import configs
 from codevault.evolve.diagnosis import FAMILIES, Cause, Diagnosis, Family
 from codevault.evolve.drift import drift
 from codevault.evolve.keys import keys
-from codevault.evolve.origins import dated
+from codevault.evolve.origins import dated, own_worktree
 from codevault.evolve.places import Found, Place
 from codevault.evolve.shapes import Policies, shapes
 from codevault.evolve.sides import Built, Side, built, told
@@ -26,7 +27,6 @@ from codevault.splint import Splint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
 
     from codevault.checkpoint import Checkpoint
     from codevault.evolve.configs import Configs
@@ -87,7 +87,7 @@ def examined(
         checked={family: checked[family] for family in FAMILIES},
         works=works,
         proof=proof,
-        next=f"codevault migrate {shlex.quote(where)} --suggest" if found else "nothing to do",
+        next=_next(case) if found else "nothing to do",
         history=history,
     )
 
@@ -97,17 +97,27 @@ def _rank(cause: Cause) -> tuple[int, bool]:
     return FAMILIES.index(cause.family), cause.kind not in (*_BLOCKING, "raised")
 
 
-def audited(side: Side) -> AbstractContextManager[audit.Watch]:
-    """Watches what a side's code changes in this process, as a load does."""
-    if not isinstance(side.code, Splint):
-        return audit.watching(None)
-    return audit.watching(side.code.name, side.code.snapshot.shared, kept=(audit.RANDOM,))
+def _next(case: _Case) -> str:
+    """The command that writes the rules to move on with."""
+    code, place = case.new.code, case.new.place
+    if isinstance(code, Splint):
+        commit = code.snapshot.commit
+        target = place if case.new.is_folder or place is None else f"{place}@{commit}"
+    else:
+        target = own_worktree(case.checkpoint.manifest)
+    rules = f"{os.path.splitext(os.path.basename(case.where))[0]}.toml"
+    words = ["codevault", "migrate", case.where, *(["--to", target] if target else [])]
+    return shlex.join([*words, "--suggest", rules])
 
 
 @contextmanager
 def alone(side: Side) -> Iterator[None]:
     """Puts back what a side's code changes in this process, if the side goes afterwards."""
-    with audited(side) as watch:
+    name: str | None = None
+    shared: tuple[str, ...] = ()
+    if isinstance(side.code, Splint):
+        name, shared = side.code.name, side.code.snapshot.shared
+    with audit.watching(name, shared, kept=(audit.RANDOM,)) as watch:
         yield
     if side.fresh:
         watch.audit.restore()

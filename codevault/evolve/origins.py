@@ -70,10 +70,15 @@ def _clones(new: Side, manifest: Manifest) -> Iterable[str]:
     """Local repositories that may have the history: the new code's, the recorded, the folder's."""
     places = [new.place, manifest.repo, find_worktree(os.getcwd())]
     if not isinstance(new.code, Splint):
-        files = [_file(sys.modules.get(name)) for name in manifest.modules]
-        places[:1] = [find_worktree(file) for file in files if file][:1]
+        places[0] = own_worktree(manifest)
     local = [place.removeprefix("file://") for place in places if place]
     return dict.fromkeys(place for place in local if os.path.isdir(place))
+
+
+def own_worktree(manifest: Manifest) -> str | None:
+    """The git work tree that the application's own modules of these names lie in."""
+    files = (_file(sys.modules.get(name)) for name in manifest.modules)
+    return next((find_worktree(file) for file in files if file), None)
 
 
 def _file(module: Any) -> str | None:

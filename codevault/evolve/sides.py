@@ -27,6 +27,7 @@ class Side:
         label: What it is, for people.
         failure: Why the code could not be had; empty if it could.
         place: The repository that the caller named, as a path; None where it has another address.
+        is_folder: Whether that place is meant as it is now, and no commit of it.
         fresh: Whether the splint was mounted for the diagnosis, and goes when that is made.
     """
 
@@ -34,6 +35,7 @@ class Side:
     label: str
     failure: str = ""
     place: str | None = None
+    is_folder: bool = False
     fresh: bool = False
 
     def find(self, name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,7 @@ def test_each_cause_alone(project: Any, best: str, edits: Any, expected: Any) ->
     found = against(project, best)
     assert kinds(found) == expected, str(found)
     assert found.works is not None
-    assert "codevault migrate" in found.next
+    assert found.next == f"codevault migrate {best} --to {project.top} --suggest best.toml"
 
 
 def test_all_at_once(project: Any, best: str) -> None:
@@ -503,3 +504,26 @@ def test_a_recorded_model_meets_renamed_fields(project: Any, tmp_path: Path) -> 
         ("config", "added", "config.seed"),
     ], str(found)
     assert "reproduced" in found.checked["probe"]
+
+
+def test_the_command_looks_at_the_work_tree_around_this_folder(
+    project: Any, best: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(project, ("self.body", "self.encoder"))
+    elsewhere = json.loads(CliRunner().invoke(main, ["diagnose", best, "--json"]).output)
+    assert (elsewhere["ok"], elsewhere["new"]) == (True, "the application's current modules")
+    monkeypatch.chdir(project.top / "src")
+    here = json.loads(CliRunner().invoke(main, ["diagnose", best, "--json"]).output)
+    assert (here["ok"], here["new"].partition(" ")[0]) == (False, str(project.top))
+    assert CliRunner().invoke(main, ["diagnose", best, "--against", "main"]).exit_code == 2
+
+
+def test_the_command_to_move_on_works(
+    project: Any, best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(project, ("self.body", "self.encoder"))
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(against(project, best).next)
+    result = CliRunner().invoke(main, words[1:], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "encoder" in (tmp_path / "best.toml").read_text()
