@@ -32,6 +32,7 @@ _ROWS: Final = 20
     metavar="[FILE]",
     help="Write a rules file as far as it can be known, rules.toml, and nothing else.",
 )
+@click.option("--workspace", metavar="FOLDER", help="Lay out all that a hard case needs there.")
 @click.option("--dry-run", is_flag=True, help="Try it, and write nothing.")
 @click.option("--accept-drift", is_flag=True, help="Write it although outputs differ; recorded.")
 @json_option
@@ -42,6 +43,7 @@ def migrate(
     rules: tuple[str, ...],
     roots: tuple[str, ...],
     suggest: str | None,
+    workspace: str | None,
     dry_run: bool,
     accept_drift: bool,
     as_json: bool,
@@ -51,8 +53,13 @@ def migrate(
     The newer code is the work tree around this folder, or what --to names. Without --rules, the
     rules files of that work tree are taken ([tool.codevault] migrations).
     """
-    if [output is not None, suggest is not None, dry_run].count(True) != 1:
-        raise click.UsageError("say one of -o new.mpt, --dry-run and --suggest")
+    if [output is not None, suggest is not None, workspace is not None, dry_run].count(True) != 1:
+        raise click.UsageError("say one of -o new.mpt, --dry-run, --suggest and --workspace")
+    if (suggest or workspace) and (rules or accept_drift):
+        raise click.UsageError("--rules and --accept-drift go with -o and --dry-run")
+    if workspace is not None:
+        _workspace(uri, workspace, to, roots, as_json)
+        return
     if suggest is not None:
         _suggest(uri, suggest, to, roots, as_json)
         return
@@ -82,6 +89,17 @@ def _suggest(uri: str, path: str, to: str | None, roots: tuple[str, ...], as_jso
     echo(as_json, data, [f"wrote {path}: {found.note}"])
     if not found.agrees:
         sys.exit(FINDING)
+
+
+def _workspace(
+    uri: str, folder: str, to: str | None, roots: tuple[str, ...], as_json: bool
+) -> None:
+    from codevault.migration.workspace import lay_out
+
+    made = lay_out(uri, folder, to=to, roots=roots or None)
+    data = {"workspace": made.folder, "check": made.check, "note": made.suggestion.note}
+    lines = [f"wrote {made.folder}: {made.suggestion.note}", f"start with {made.folder}/README.md"]
+    echo(as_json, data, lines)
 
 
 def _data(done: Migration, output: str | None) -> dict[str, Any]:

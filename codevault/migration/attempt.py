@@ -135,5 +135,5 @@ def _unproven(where: str, why: str) -> ProbeError:
     return ProbeError(
         f"nothing shows that the policy of {where} behaves in the newer code as it was saved",
         why,
-        f"codevault migrate {shlex.quote(where)} --suggest",
+        f"codevault migrate {shlex.quote(where)} --workspace FOLDER",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +16,7 @@ from codevault.evolve.edits import edited, edited_env, name_of
 from codevault.evolve.fitting import fitted
 from codevault.evolve.moves import Moved, concerned, move, unmoved
 from codevault.evolve.patterns import match, write
-from codevault.evolve.rules import parse
+from codevault.evolve.rules import _VERBS, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -338,3 +340,13 @@ def test_edits_that_would_overwrite_are_refused() -> None:
     rules = parse(b'[architecture]\ncall = "m:f"', "r.toml")
     with pytest.raises(BuildError, match="calls m:f, which gave no architecture"):
         edited({"class_path": "m:C"}, rules, lambda _: lambda description: None)
+
+
+def test_the_file_in_the_documentation_is_read() -> None:
+    page = (Path(__file__).parents[3] / "docs/migrate.md").read_text()
+    blocks = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    rules = parse(blocks[0].encode(), "docs")
+    assert [rule.verb for rule in rules.rules] == ["rename", "split", "fill"]
+    table = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    told = {word for row in table for word in re.findall(r"`(\w+)", row)}
+    assert told >= set(_VERBS)
