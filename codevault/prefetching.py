@@ -2,80 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from codevault.batches import Look, ahead, have, look, present
+from codevault.batches import look
 from codevault.downloads import fetched
-from codevault.errors import CheckpointError, CodevaultError, FetchError
 from codevault.supply import CachePath, opened, translated
+from codevault.supplying import EXPECTED, PrefetchItem, PrefetchReport, Supplier, failed
 from codevault.targets import commit_of, targets
-from codevault.uri import local_path, shown
+from codevault.uri import local_path
 from codevault_cache import pins
 from codevault_cache.errors import CacheError
 from codevault_cache.paths import downloads
 from codevault_cache.traffic import traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
+    from codevault.batches import Look
     from codevault.trust import Trust
-    from codevault_cache import Cache
 
-
-@dataclass(frozen=True, slots=True)
-class PrefetchItem:
-    """What became of one URI.
-
-    Attributes:
-        uri: As it was given, or as a pattern or folder gave it.
-        status: "hit" (nothing was fetched), "fetched", or "failed".
-        splint: The name under which its code will be mounted; empty if it failed.
-        error: Why it failed; None otherwise.
-        seconds: Wall time from the start of its repository's turn until it was ready.
-    """
-
-    uri: str
-    status: str
-    splint: str
-    error: CodevaultError | None
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class PrefetchReport:
-    """What became of all URIs, in the order in which they were given.
-
-    Attributes:
-        items: One for each checkpoint and commit.
-        requests: How often this process asked servers meanwhile.
-        bytes: What it got from them.
-        seconds: Wall time.
-    """
-
-    items: tuple[PrefetchItem, ...]
-    requests: int = 0
-    bytes: int = 0
-    seconds: float = 0.0
-
-    @property
-    def ok(self) -> bool:
-        """Whether every item is in the cache now."""
-        return not self.failures
-
-    @property
-    def failures(self) -> tuple[PrefetchItem, ...]:
-        """The items that failed."""
-        return tuple(item for item in self.items if item.status == "failed")
-
-    @property
-    def snapshots(self) -> int:
-        """Number of different snapshots that are in the cache now."""
-        return len({item.splint for item in self.items if item.splint})
+__all__ = ["PrefetchItem", "PrefetchReport", "checked", "prefetch", "sought", "workers"]
 
 
 def prefetch(
@@ -107,134 +58,94 @@ def prefetch(
         CodevaultError: `pin` cannot be a name, or there is no place for a cache.
     """
     vault, start, before = opened(cache), time.perf_counter(), traffic()
-    work = _Work(vault, trust, weights, _checked(pin), step)
-    pool = ThreadPoolExecutor(max_workers=jobs or 4)
-    try:
-        names = dict.fromkeys(os.fspath(uri) for uri in uris)
-        named = dict.fromkeys(uri for found in pool.map(work.expanded, names) for uri in found)
-        batches: dict[str, list[Look]] = {}
-        for seen in pool.map(work.looked, named):
-            if seen is not None:
-                batches.setdefault(seen.repo or seen.uri, []).append(seen)
-        list(pool.map(work.batch, batches.values()))
-        list(pool.map(work.weighed, [i for i in work.items.values() if work.is_waiting(i)]))
-    except BaseException:
-        work.stopped.set()
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
+    supplier = Supplier(vault, checked(pin), None if weights else step)
+    with workers(jobs, supplier) as pool:
+        named, looks = sought(uris, trust, pool, supplier.done)
+        supplier.all(looks, pool)
+        if weights:
+            copying = replace(supplier, step=step)
+            list(pool.map(lambda uri: _copied(uri, copying), named))
     asked = traffic().since(before)
-    items = tuple(work.items[uri] for uri in named)
+    items = tuple(supplier.items[uri] for uri in named)
     return PrefetchReport(items, asked.requests, asked.received, time.perf_counter() - start)
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """One prefetch: its arguments, and what became of each URI so far."""
+@contextlib.contextmanager
+def workers(jobs: int | None, supplier: Supplier) -> Iterator[ThreadPoolExecutor]:
+    """So many threads; an error stops the supplier, and waits for none of them."""
+    pool = ThreadPoolExecutor(max_workers=jobs or 4)
+    try:
+        yield pool
+    except BaseException:
+        supplier.stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
-    cache: Cache
-    trust: Trust
-    weights: bool
-    pin: str
-    step: Callable[[PrefetchItem], None] | None
-    items: dict[str, PrefetchItem] = field(default_factory=dict)
-    stopped: threading.Event = field(default_factory=threading.Event)
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def expanded(self, name: str) -> list[str]:
+def sought(
+    uris: Iterable[str | os.PathLike[str]],
+    trust: Trust,
+    pool: ThreadPoolExecutor,
+    done: Callable[[PrefetchItem], None],
+) -> tuple[list[str], list[Look]]:
+    """What checkpoints, patterns, run folders and commits ask for, each looked at once.
+
+    Args:
+        uris: As for `prefetch`.
+        trust: As for `prefetch`.
+        pool: Looks at several at once.
+        done: Called with each that names nothing, cannot be read, or has no grant.
+
+    Returns:
+        All URIs, and what is asked for by those that were not done with.
+    """
+    bad: set[str] = set()
+
+    def expanded(name: str) -> list[str]:
         start = time.perf_counter()
         try:
             return targets(name)
-        except _EXPECTED as error:
-            self.done(_failed(name, error, start))
+        except EXPECTED as error:
+            bad.add(name)
+            done(failed(name, error, start))
             return [name]
 
-    def looked(self, uri: str) -> Look | None:
+    def looked(uri: str) -> Look | None:
         start = time.perf_counter()
-        if uri in self.items or self.stopped.is_set():
+        if uri in bad:
             return None
         try:
-            return look(uri, self.trust)
-        except _EXPECTED as error:
-            self.done(_failed(uri, error, start))
+            return look(uri, trust)
+        except EXPECTED as error:
+            done(failed(uri, error, start))
             return None
 
-    def batch(self, looks: Sequence[Look]) -> None:
-        """Has the code of one repository's checkpoints, each snapshot once."""
-        start = time.perf_counter()
-        groups: dict[tuple[object, ...], list[Look]] = {}
-        for each in looks:
-            groups.setdefault(each.key, []).append(each)
-        there = {key: present(group[0], self.cache) is not None for key, group in groups.items()}
-        down = ahead([group[0] for group in groups.values()], self.cache)
-        for key, group in groups.items():
-            if self.stopped.is_set():
-                return
-            self.had(group, there[key], down, start)
+    names = dict.fromkeys(os.fspath(uri) for uri in uris)
+    named = dict.fromkeys(uri for found in pool.map(expanded, names) for uri in found)
+    return list(named), [seen for seen in pool.map(looked, named) if seen is not None]
 
-    def had(
-        self, group: Sequence[Look], there: bool, down: CodevaultError | None, start: float
-    ) -> None:
-        """Has one snapshot, by the first of its checkpoints whose own objects are sound."""
-        waiting = list(group)
-        while waiting:
-            try:
-                if down is not None and present(waiting[0], self.cache) is None:
-                    raise down
-                name, hit = have(waiting[0], self.cache)
-                if self.pin:
-                    pins.pin(self.cache, name, self.pin)
-                status = "hit" if hit and there else "fetched"
-                found = [PrefetchItem(each.uri, status, name, None, 0.0) for each in waiting]
-            except CheckpointError as error:
-                found = [_failed(waiting[0].uri, error, start)]
-            except _EXPECTED as error:
-                found = [_failed(each.uri, error, start) for each in waiting]
-            for item in found:
-                self.done(replace(item, seconds=time.perf_counter() - start))
-            del waiting[: len(found)]
 
-    def is_waiting(self, item: PrefetchItem) -> bool:
-        """Whether a copy of the weights is still to be made."""
-        remote = self.weights and item.error is None and commit_of(item.uri) is None
-        return remote and local_path(item.uri) is None
-
-    def weighed(self, item: PrefetchItem) -> None:
-        start = time.perf_counter()
-        if self.stopped.is_set():
-            return
+def _copied(uri: str, supplier: Supplier) -> None:
+    """Copies a remote checkpoint whole, where its code is there."""
+    item, start = supplier.items[uri], time.perf_counter()
+    if supplier.stopped.is_set():
+        return
+    if item.error is None and commit_of(uri) is None and local_path(uri) is None:
         try:
-            fetched(item.uri, downloads(self.cache.roots[0]))
-            done = replace(item, seconds=item.seconds + time.perf_counter() - start)
-        except _EXPECTED as error:
-            done = _failed(item.uri, error, start)
-        self.items[item.uri] = done
-        self.tell(done)
-
-    def done(self, item: PrefetchItem) -> None:
-        self.items[item.uri] = item
-        if not self.is_waiting(item):
-            self.tell(item)
-
-    def tell(self, item: PrefetchItem) -> None:
-        if self.step is not None:
-            with self.lock:
-                self.step(item)
+            fetched(uri, downloads(supplier.cache.roots[0]))
+            item = replace(item, seconds=item.seconds + time.perf_counter() - start)
+        except EXPECTED as error:
+            item = failed(uri, error, start)
+    supplier.done(item)
 
 
-_EXPECTED = (CodevaultError, CacheError, OSError, ValueError)
-"""One bad item must not stop the others."""
+def checked(pin: str) -> str:
+    """The name of a group of pins, if it can be one; "" for none.
 
-
-def _failed(uri: str, error: Exception, start: float) -> PrefetchItem:
-    if isinstance(error, CacheError):
-        error = translated(error)
-    if not isinstance(error, CodevaultError):
-        error = FetchError(f"{shown(uri)} failed", f"{type(error).__name__}: {error}", "")
-    return PrefetchItem(uri, "failed", "", error, time.perf_counter() - start)
-
-
-def _checked(pin: str) -> str:
+    Raises:
+        CodevaultError: It cannot.
+    """
     try:
         return pin and pins.check_group(pin)
     except CacheError as error:

@@ -57,30 +57,47 @@ def reachable(cache: Cache, repo: str, commits: Sequence[str]) -> frozenset[str]
         CacheError: The repository does not answer, or a proof is needed and CODEVAULT_OFFLINE
             forbids to ask.
     """
-    lines = {c: f"codevault-reachable-1\n{public_url(repo)}\n{c}\n".encode() for c in commits}
-    places = {c: hashlib.sha256(line).hexdigest() for c, line in lines.items()}
-
-    def known(commit: str) -> bool:
-        proofs = (paths.proof(root, places[commit]) for root in cache.roots)
-        return any(is_proof(path, lines[commit]) for path in proofs)
-
+    places = {place_of(proof_of(repo, commit)): commit for commit in commits}
     found: set[str] = set()
 
+    def known(place: str) -> bool:
+        return is_noted(cache, proof_of(repo, places[place]))
+
     def ask(some: Sequence[str]) -> None:
-        asked = [commit for commit, place in places.items() if place in some]
-        for commit in _found(repo, asked):
-            paths.prepare(root)
-            publish_file(paths.proof(root, places[commit]), paths.tmp(root), (lines[commit],))
+        for commit in _found(repo, [places[place] for place in some]):
+            note(cache, proof_of(repo, commit))
             found.add(commit)
 
-    unproven = {place: commit for commit, place in places.items() if not known(commit)}
+    unproven = [place for place in places if not known(place)]
     if unproven:
         from codevault_cache.election import once
-        from codevault_cache.publish import publish_file
 
-        root = cache.roots[0]
-        once(root, list(unproven), lambda place: known(unproven[place]), ask)
-    return frozenset(commit for commit in lines if commit in found or known(commit))
+        once(cache.roots[0], unproven, known, ask)
+    return frozenset(c for place, c in places.items() if c in found or known(place))
+
+
+def proof_of(repo: str, commit: str) -> bytes:
+    """What is noted when a branch or tag of a repository leads to a commit."""
+    return f"codevault-reachable-1\n{public_url(repo)}\n{commit}\n".encode()
+
+
+def place_of(line: bytes) -> str:
+    """The name under which a proof is noted."""
+    return hashlib.sha256(line).hexdigest()
+
+
+def is_noted(cache: Cache, line: bytes) -> bool:
+    """Tell whether a proof is in a cache, and counts."""
+    return any(is_proof(paths.proof(root, place_of(line)), line) for root in cache.roots)
+
+
+def note(cache: Cache, line: bytes) -> None:
+    """Write a proof down; the caller answers for it."""
+    from codevault_cache.publish import publish_file
+
+    root = cache.roots[0]
+    paths.prepare(root)
+    publish_file(paths.proof(root, place_of(line)), paths.tmp(root), (line,))
 
 
 def _found(repo: str, commits: Sequence[str]) -> frozenset[str]:

@@ -7,14 +7,13 @@ repository it came from, and is written down: it is needed once.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 import shutil
 import tempfile
 from typing import TYPE_CHECKING
 
-from codevault_cache import environ, paths
+from codevault_cache import environ
 from codevault_cache.address import address_of
 from codevault_cache.errors import (
     CommitNotFound,
@@ -22,7 +21,7 @@ from codevault_cache.errors import (
     Offline,
     SignaturesUnchecked,
 )
-from codevault_cache.reach import is_proof
+from codevault_cache.reach import is_noted, note, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,31 +53,30 @@ def is_signed(cache: Cache, repo: str, commit: str, keys: Sequence[str]) -> bool
     """
     if strangers := [k for k in keys if not k.isprintable() or len(k.split(" ")) != 2]:
         raise ValueError(f"{strangers[0]!r} is no OpenSSH public key without comment")
-    lines = {key: f"codevault-signed-1\n{key}\n{commit}\n".encode() for key in keys}
-    places = {key: hashlib.sha256(line).hexdigest() for key, line in lines.items()}
+    proofs = {key: proof_of(key, commit) for key in keys}
     good = False
 
-    def known(_: str) -> bool:
-        found = ((root, key) for root in cache.roots for key in keys)
-        return any(is_proof(paths.proof(root, places[key]), lines[key]) for root, key in found)
+    def known(_: str = "") -> bool:
+        return any(is_noted(cache, line) for line in proofs.values())
 
     def check(_: Sequence[str]) -> None:
         nonlocal good
         found = _commit(repo, commit)
-        for key, line in lines.items():
-            if _is_good(found, key):
-                paths.prepare(root)
-                publish_file(paths.proof(root, places[key]), paths.tmp(root), (line,))
-                good = True
-                return
+        key = next((key for key in keys if _is_good(found, key)), None)
+        if key is not None:
+            note(cache, proofs[key])
+            good = True
 
-    if not known(""):
+    if not known():
         from codevault_cache.election import once
-        from codevault_cache.publish import publish_file
 
-        root = cache.roots[0]
-        once(root, [hashlib.sha256(b"".join(lines.values())).hexdigest()], known, check)
-    return good or known("")
+        once(cache.roots[0], [place_of(b"".join(proofs.values()))], known, check)
+    return good or known()
+
+
+def proof_of(key: str, commit: str) -> bytes:
+    """What is noted when a key has signed a commit."""
+    return f"codevault-signed-1\n{key}\n{commit}\n".encode()
 
 
 def _is_good(commit: Commit, key: str) -> bool:

@@ -32,14 +32,19 @@ def named(command: Callable[..., None]) -> Callable[..., None]:
     return uris(lists(command))
 
 
+def require_names(uris: tuple[str, ...], lists: tuple[Any, ...]) -> None:
+    """Sees to it that a command was given names."""
+    if not (uris or lists):
+        raise click.UsageError("name checkpoints, run folders, patterns, or --from-file")
+
+
 def all_names(uris: tuple[str, ...], lists: tuple[Any, ...]) -> list[str]:
     """The names of the command line, then those of the lists."""
+    require_names(uris, lists)
     names = [uri for uri in uris if uri != "-"]
     files = [*lists, *([sys.stdin] if "-" in uris else [])]
     lines = [line.strip() for file in files for line in file]
     names += [line for line in lines if line and not line.startswith("#")]
-    if not names and not lists and "-" not in uris:
-        raise click.UsageError("name checkpoints, run folders, patterns, or --from-file")
     return names
 
 
@@ -48,6 +53,14 @@ def all_names(uris: tuple[str, ...], lists: tuple[Any, ...]) -> list[str]:
 @click.option("--jobs", type=click.IntRange(1, 64), help="How many at once.")
 @click.option("--weights", is_flag=True, help="Copy remote checkpoints here too, whole.")
 @click.option("--pin", default="", metavar="NAME", help="Keep the snapshots until `unpin NAME`.")
+@click.option("--ray", metavar="ADDRESS", help="On every node of this Ray cluster, such as auto.")
+@click.option(
+    "--deadline",
+    type=click.FloatRange(1),
+    metavar="SECONDS",
+    help="When nodes of --ray are late; 600.",
+)
+@click.option("--slurm", is_flag=True, help="Only print the srun line for every node.")
 @json_option
 def prefetch(
     uris: tuple[str, ...],
@@ -55,6 +68,9 @@ def prefetch(
     jobs: int | None,
     weights: bool,
     pin: str,
+    ray: str | None,
+    deadline: float | None,
+    slurm: bool,
     as_json: bool,
 ) -> None:
     """Have the code of checkpoints in the cache, compiled, so that loads need no network.
@@ -62,6 +78,25 @@ def prefetch(
     A name is a checkpoint, a pattern (quote it: 's3://runs/**/*.mpt'), a run folder, or
     REPOSITORY@COMMIT. One that fails stops no other.
     """
+    if deadline is not None and ray is None:
+        raise click.UsageError("--deadline is for the nodes of --ray")
+    if ray is not None and (weights or slurm):
+        raise click.UsageError("--ray goes with neither --weights nor --slurm")
+    if slurm:
+        from codevault.cluster.slurm import srun_line
+
+        require_names(uris, lists)
+        options = [("--jobs", jobs and str(jobs)), ("--pin", pin)]
+        options += [("--from-file", "-" if file.name == "<stdin>" else file.name) for file in lists]
+        words = [word for name, value in options if value for word in (name, value)]
+        flags = ["--weights"] * weights + ["--json"] * as_json
+        click.echo(srun_line([*uris, *words, *flags]))
+        return
+    if ray is not None:
+        from codevault.cli import nodes
+
+        names = all_names(uris, lists)
+        sys.exit(nodes.run(names, ray, deadline or 600.0, jobs, pin, as_json))
     from codevault.prefetching import prefetch as run
 
     bars = sys.stderr.isatty() and sys.stdout.isatty() and not as_json

@@ -23,7 +23,7 @@ def publish(
 
     Names are those of `prefetch`. What the mirror has already is left as it is.
     """
-    from codevault.publishing import publish as run
+    from codevault.cluster.publish import publish as run
 
     with progress("publishing") as step:
         items = run(all_names(uris, lists), to, jobs=jobs, step=step)

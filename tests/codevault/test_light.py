@@ -69,4 +69,4 @@ def test_prefetch_show_and_cache_never_import_torch(walker: Any, tmp_path: Path)
             "from codevault.cli import main\n"
             "try: main(sys.argv[1:])\nexcept SystemExit as e: assert not e.code, e.code"
         )
-        assert "torch" not in imported_after(code, *verb), verb
+        assert {"torch", "ray"}.isdisjoint(imported_after(code, *verb)), verb

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import codevault
 from codevault.cli import main
-from codevault.publishing import publish
+from codevault.cluster.publish import publish
 from tests.codevault import servers
 
 if TYPE_CHECKING:

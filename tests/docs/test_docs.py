@@ -130,6 +130,31 @@ def test_commands_run(world: dict[str, Any]) -> None:
                 assert result.exit_code == 0, (line, result.output)
 
 
+def test_the_line_for_slurm_is_what_the_command_prints() -> None:
+    (script,) = (b for b in blocks(TOP / "docs/cluster.md", "bash") if "srun" in b)
+    (said,) = (line for line in lines(TOP / "docs/cluster.md") if "--slurm" in line)
+    words = shlex.split(said, comments=True)[1:]
+    printed = CliRunner().invoke(main, words, catch_exceptions=False).output.strip()
+    assert printed in script.splitlines()
+
+
+def test_the_init_container_runs_a_command_that_exists() -> None:
+    import yaml
+
+    (block,) = blocks(TOP / "docs/cluster.md", "yaml")
+    spec = yaml.safe_load(block)
+    (container,) = spec["initContainers"]
+    program, verb, *rest = container["command"]
+    assert program == "codevault"
+    main.commands[verb].make_context(verb, rest)
+    text = (TOP / "docs/decisions/0005-public-names.md").read_text()
+    settings = {each["name"]: each["value"] for each in container["env"]}
+    assert all(f"`{name}" in text for name in settings)
+    (mount,) = container["volumeMounts"]
+    assert mount["mountPath"] == settings["CODEVAULT_CACHE"]
+    assert mount["name"] in [volume["name"] for volume in spec["volumes"]]
+
+
 def test_other_commands_are_what_ci_runs() -> None:
     """Installing and running this very test from within itself is CI's work."""
     script = (TOP / ".ci/run").read_text()

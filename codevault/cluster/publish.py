@@ -87,7 +87,7 @@ def publish(
         written, error = 0, item.error
         if error is None:
             try:
-                written = _push(look(item.uri, trust), item.splint, vault, to)
+                written = pushed(item.splint, questions(look(item.uri, trust)), vault, to)
             except CodevaultError as caught:
                 error = caught
         status = "failed" if error else "published" if written else "there"
@@ -102,17 +102,25 @@ def publish(
     return tuple(items)
 
 
-def _push(seen: Look, name: str, cache: Cache, to: str) -> int:
-    """Pushes a snapshot with the answers to all questions that a load asks; bytes written."""
+def questions(seen: Look) -> list[Wanted]:
+    """What a load of it asks a cache; a mirror must answer all of it."""
+    if seen.code is None or seen.allowed is None:
+        return [Wanted(repo=seen.repo, commit=seen.commit)]
+    asked = [wanted_of(seen.code, seen.allowed)]
+    if seen.code.manifest.shared:  # what the commit itself says is shared is asked for too
+        asked.append(dataclasses.replace(asked[0], shared=None))
+    return asked
+
+
+def pushed(name: str, asked: Iterable[Wanted], cache: Cache, to: str) -> int:
+    """Pushes a snapshot of the cache with the answers to some questions; bytes written.
+
+    Raises:
+        CodevaultError: The cache does not hold it, or the mirror cannot be written.
+    """
     from codevault_cache.push import push
 
     snapshot = cache.snapshot(name)
-    if seen.code is None or seen.allowed is None:
-        asked = [Wanted(repo=seen.repo, commit=seen.commit)]
-    else:
-        asked = [wanted_of(seen.code, seen.allowed)]
-        if seen.code.manifest.shared:  # what the commit itself says is shared is asked for too
-            asked.append(dataclasses.replace(asked[0], shared=None))
     try:
         with writing(to):
             assert snapshot is not None

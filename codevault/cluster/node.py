@@ -1,0 +1,151 @@
+"""What is done on one node: one of them reads from git for all, each other takes what it read."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from codevault.cluster.parcel import Order, Parcel, files_in, memory
+from codevault.cluster.publish import pushed, questions
+from codevault.errors import FetchError
+from codevault.prefetching import workers
+from codevault.repositories import explicit
+from codevault.splint import compile_code
+from codevault.supply import healed, opened, translated
+from codevault.supplying import EXPECTED, PrefetchItem, PrefetchReport, Supplier, failed
+from codevault_cache import Snapshot, public_url
+from codevault_cache.errors import CacheError
+from codevault_cache.traffic import Traffic, traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from codevault.batches import Look
+    from codevault_cache import Cache
+
+
+def read(
+    looks: Sequence[Look], mirror: str, jobs: int | None, pin: str
+) -> tuple[PrefetchReport, Parcel]:
+    """Has code in this node's cache, from wherever it is to be had, and packs it for the others.
+
+    Args:
+        looks: What is asked for, as `carried` gives it.
+        mirror: Where it is published; "" puts it into the parcel.
+        jobs: As for `prefetch`.
+        pin: As for `prefetch`.
+
+    Raises:
+        CodevaultError: There is no place for a cache, or the mirror cannot be written.
+    """
+    cache, start, before = opened(None), time.perf_counter(), traffic()
+    supplier = Supplier(cache, pin)
+    with workers(jobs, supplier) as pool:
+        supplier.all(looks, pool)
+    orders = _orders(looks, supplier.items, cache)
+    files: dict[str, bytes] = {}
+    if mirror:
+        for order in orders:
+            pushed(order.splint, order.wanted, cache, mirror)
+    else:
+        with memory({}) as place:
+            for order in orders:
+                pushed(order.splint, order.wanted, cache, place)
+            files = files_in(place)
+    items = tuple(supplier.items[seen.uri] for seen in looks)
+    return _report(items, before, start), Parcel(tuple(orders), mirror, files)
+
+
+def take(parcel: Parcel, pin: str) -> PrefetchReport:
+    """Has what another node read in this node's cache, proven and compiled; git is not asked.
+
+    Args:
+        parcel: What `read` gave.
+        pin: As for `prefetch`.
+
+    Raises:
+        CodevaultError: There is no place for a cache.
+    """
+    cache, start, before = opened(None), time.perf_counter(), traffic()
+    supplier = Supplier(cache, pin)
+    with memory(parcel.files) as place:
+        for order in parcel.orders:
+            begin = time.perf_counter()
+            try:
+                name, hit = healed(
+                    partial(_taken, order, cache, parcel.mirror or place), cache, _compiled
+                )
+                supplier.keep(name)
+                status = "hit" if hit else "fetched"
+                took = time.perf_counter() - begin
+                done = [PrefetchItem(uri, status, name, None, took) for uri in order.uris]
+            except EXPECTED as error:
+                done = [failed(uri, error, begin) for uri in order.uris]
+            for item in done:
+                supplier.done(item)
+    return _report(tuple(supplier.items.values()), before, start)
+
+
+def _report(items: tuple[PrefetchItem, ...], before: Traffic, start: float) -> PrefetchReport:
+    asked = traffic().since(before)
+    return PrefetchReport(items, asked.requests, asked.received, time.perf_counter() - start)
+
+
+def _orders(looks: Iterable[Look], items: Mapping[str, PrefetchItem], cache: Cache) -> list[Order]:
+    groups: dict[tuple[object, ...], list[Look]] = {}
+    for seen in looks:
+        if items[seen.uri].error is None:
+            groups.setdefault(seen.key, []).append(seen)
+    return [
+        Order(
+            tuple(seen.uri for seen in group),
+            items[group[0].uri].splint,
+            # What travelled is in the overlay and the pack.
+            tuple(dataclasses.replace(w, objects=None) for w in questions(group[0])),
+            _proofs(group[0], cache),
+        )
+        for group in groups.values()
+    ]
+
+
+def _proofs(seen: Look, cache: Cache) -> tuple[bytes, ...]:
+    from codevault_cache import reach, signatures
+
+    if seen.allowed is None or seen.repo is None or seen.commit is None:
+        return ()
+    lines = [reach.proof_of(seen.repo, seen.commit)]
+    lines += [signatures.proof_of(key, seen.commit) for key in seen.allowed.signers]
+    return tuple(line for line in lines if reach.is_noted(cache, line))
+
+
+def _taken(order: Order, cache: Cache, place: str) -> tuple[Snapshot, bool]:
+    from codevault_cache.mirror import from_mirror
+    from codevault_cache.reach import note
+
+    hit = True
+    try:
+        for wanted in order.wanted:
+            if cache.find(wanted) is not None:
+                continue
+            hit = False
+            repo = None if wanted.repo is None else public_url(explicit(wanted.repo))
+            if from_mirror(cache, wanted, repo, place) is None:
+                raise FetchError(
+                    f"{order.splint} did not come from the node that read it",
+                    "what came is missing, damaged, or not what the commit says",
+                    f"codevault prefetch {order.uris[0]}",
+                )
+        for line in order.proofs:
+            note(cache, line)
+    except CacheError as error:
+        raise translated(error) from error
+    snapshot = cache.snapshot(order.splint)
+    assert snapshot is not None
+    return snapshot, hit
+
+
+def _compiled(snapshot: Snapshot, cache: Cache) -> str:
+    compile_code(snapshot, cache)
+    return snapshot.name
