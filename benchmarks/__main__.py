@@ -52,6 +52,8 @@ def exact(name: str, figures: dict[str, Any]) -> list[str]:
         return [f"{r['modules']} modules: {r['opens']} opens, {r['calls']} calls" for r in over]
     if name == "second_prefetch" and figures["requests"]["second"]:
         return [f"a second prefetch asked {figures['requests']['second']} times"]
+    if name == "league" and figures["memory"] != "flat":
+        return [f"memory of a league {figures['memory']}"]
     return []
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import result
+from benchmarks.import_tree import Folder, write_tree
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -33,80 +34,8 @@ HERE: Final = Path(__file__).resolve().parent.parent
 BUDGET: Final = 0.85
 NOISE: Final = 0.05
 NAME: Final = "_splint_0123456789ab_cdef01234567"
+"""Under which the tree is mounted."""
 ARMS: Final = ("plain", "control", "mounted")
-
-
-# -- the tree -------------------------------------------------------------------------------------
-
-
-def write_tree(top: Path, modules: int) -> None:
-    """A package of `modules` modules of 100 lines, and one of 2,000, importing earlier ones."""
-    choose = random.Random(0)
-    for sub in range(10):
-        (top / f"src/big/s{sub}").mkdir(parents=True, exist_ok=True)
-        (top / f"src/big/s{sub}/__init__.py").write_text("")
-    (top / "src/big/__init__.py").write_text("")
-    names = [f"big.s{i % 10}.m{i}" for i in range(modules)]
-    forms = (
-        "from {0} import C0 as D{1}",
-        "import {0}",
-        "import {0} as m{1}",
-        "from {2} import m{1}",
-    )
-    for i, name in enumerate(names):
-        lines = ["from __future__ import annotations", "import os, math, logging"]
-        for j in sorted(choose.sample(range(i), min(3, i))):
-            lines.append(choose.choice(forms).format(names[j], j, names[j].rpartition(".")[0]))
-        for k in range(143 if i == modules - 1 else 7):
-            lines += _block(i, k)
-        (top / "src" / (name.replace(".", "/") + ".py")).write_text("\n".join(lines) + "\n")
-    text = "\n".join(f"import {name}" for name in names)
-    uses = f"""
-def from_import():
-    from {names[0]} import C0
-def host_import():
-    from json import dumps
-"""
-    (top / "src/big/main.py").write_text(text + uses)
-
-
-def _block(i: int, k: int) -> list[str]:
-    return [
-        f"class C{k}:",
-        f"    '''Doc of class {k} in module {i}.'''",
-        f"    name: str = 'c{k}_{i}'",
-        "    def __init__(self, a: int, b: float = 0.5, *, c=None):",
-        "        self.a = a; self.b = b",
-        f"        self.c = c or {{'k{k}': {k}, 'v': [1, 2, {k * 7 + 1000}]}}",
-        "    def step(self, x, y):",
-        "        z = [q * self.a for q in x if q > y]",
-        f"        return sum(z) + len(z) * {k}.5",
-        f"def f{k}(x, n={k}):",
-        "    for j in range(n):",
-        "        x = x + j if j % 2 else x - j",
-        "    return x",
-        "",
-    ]
-
-
-class Folder:
-    """The smallest `ModuleSource`; only the code pack's bytes are read and verified."""
-
-    def __init__(self, top: str) -> None:
-        self._top = top
-        with open(f"{top}/listing.json", "rb") as file:
-            listing = json.loads(file.read())
-        self.digest: str = listing["digest"]
-        self.paths: frozenset[str] = frozenset(listing["paths"])
-
-    def read(self, path: str) -> bytes:
-        """Not verified: only the preparation reads sources."""
-        with open(f"{self._top}/{path}", "rb") as file:
-            return file.read()
-
-    def location(self, path: str) -> str:
-        """Where the file lies."""
-        return f"{self._top}/{path}" if path else self._top
 
 
 # -- one child process ----------------------------------------------------------------------------
@@ -121,7 +50,7 @@ def child(top: str, arm: str) -> dict[str, float]:
     import codevault_importhook as hook
 
     if arm == "prepare":  # here, because the rules of a process enter the code pack
-        _prepare(top)
+        prepare(top)
         return {}
     wall, cpu = time.perf_counter(), time.process_time()
     if arm == "mounted":
@@ -211,7 +140,8 @@ def _verdict(medians: dict[str, dict[str, float]]) -> dict[str, Any]:
     return report
 
 
-def _prepare(top: str) -> None:
+def prepare(top: str) -> None:
+    """Writes the listing and the code pack of a tree."""
     import codevault_importhook as hook
 
     paths = [str(p.relative_to(top)) for p in Path(top).rglob("*.py")]

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.import_snapshot import write_tree
+from benchmarks.import_tree import write_tree
 from codevault_cache import Cache, Wanted, warm
 
 if TYPE_CHECKING:

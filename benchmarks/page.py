@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks import budgets, sections
+from benchmarks import budgets, loadtables, sections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +43,20 @@ planted arm does 2% more work, which the method must see.""",
         """A generated package, fresh processes, CPU time, medians. *Plain* reads `.pyc` files;
 *mounted* reads one code pack, hashes it, and serves every module from it.""",
     ),
+    "import_peers": (
+        "Import beside other ways",
+        sections.import_peers,
+        """The same 200 modules by other ways to import code under another name or from one file,
+torch loaded before, fresh processes, CPU time, medians; ratios to plain import. *Flat* is the code
+as one folder with relative imports only, which is all that transformers serves.""",
+    ),
+    "latency": (
+        "Import where files answer late",
+        sections.latency,
+        """strace holds each system call that names a file, as a network file system would; warm
+caches, fresh processes, wall time. *codevault* is `load_code` and the import of all 200 modules.
+An injected delay, not a network file system.""",
+    ),
     "warm_load": (
         "Warm load",
         sections.warm_load,
@@ -57,6 +71,13 @@ fresh processes load them and import every module. `gc.freeze()` after loading t
 loaded out of every later collection; it concerns the whole process, so codevault leaves it to the
 application.""",
     ),
+    "league": (
+        "A league",
+        loadtables.league,
+        """Each match loads two checkpoints, each of one of many commits, plays, and lets both go,
+in one process; *native* loads the same weights by safetensors into today's one version of the code.
+A load through codevault checks trust and packages, audits the process, replays the probe.""",
+    ),
     "storing": (
         "Many commits beside other ways",
         sections.storing,
@@ -68,20 +89,27 @@ reads. Disk and inodes as `du` says; compiled code apart; publishing's clock tic
     ),
     "weights": (
         "Weights",
-        sections.weights,
+        loadtables.weights,
         """From open to assigned with every page touched, both files in the page cache, fresh
 processes, medians. `codevault` is `open_checkpoint`, the check that the digest was verified
 before, mapping and assigning; the first load of a file hashes it once.""",
     ),
+    "loading": (
+        "A whole load",
+        loadtables.loading,
+        """From the call until every page of the weights was touched, and until the policy has
+answered once; fresh processes, everything imported before, medians. *read* is the bytes alone: the
+limit. *Cold*: the page cache was emptied of the files (the host below may still hold them).""",
+    ),
     "saving": (
         "Saving",
-        sections.saving,
+        loadtables.saving,
         """How long a training step waits: `CheckpointManager.save` copies and lets a thread
 write, `torch.save` of weights and optimizer waits for the disk. Wall time, medians.""",
     ),
     "second_prefetch": (
         "A second prefetch",
-        sections.second_prefetch,
+        loadtables.second_prefetch,
         """1,000 checkpoints of 50 commits on this machine, their repository behind git's HTTP
 server on loopback, granted as a whole; fresh processes, CPU time, medians. *Manifests* opens the
 same files and does nothing else.""",

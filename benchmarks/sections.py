@@ -93,46 +93,6 @@ def interval(ratio: dict[str, float] | None) -> str:
     return f"{ratio['median']:.4f} [{ratio['low']:.4f}, {ratio['high']:.4f}]"
 
 
-def weights(runs: Sequence[Run]) -> str:
-    names = {
-        "safetensors": "`safetensors.torch.load_file` and `load_state_dict(assign=True)`",
-        "control": "the same again (control)",
-        "codevault": "codevault",
-    }
-    rows = []
-    for run in runs:
-        found = run["figures"]
-        ratios = {
-            "safetensors": "1",
-            "control": f"{found['control_ratio']:.3f}",
-            "codevault": claimed(found, "ratio"),
-        }
-        rows += [
-            [
-                found["megabytes"],
-                names[arm],
-                f"{found['medians'][arm]['cpu_ms']:.1f}",
-                ratios[arm],
-                f"{found['medians'][arm]['anonymous_mb']:.0f} MB",
-            ]
-            for arm in names
-        ]
-    return table(["MiB", "arm", "CPU, ms", "ratio", "anonymous memory"], rows)
-
-
-def saving(runs: Sequence[Run]) -> str:
-    rows = [
-        [
-            run["figures"]["megabytes"],
-            *(f"{run['figures']['wait_ms'][arm]:.1f}" for arm in ("torch.save", "codevault")),
-            claimed(run["figures"], "ratio"),
-            f"{run['figures']['control_ratio']:.3f}",
-        ]
-        for run in runs
-    ]
-    return table(["MB", "`torch.save`, ms", "codevault, ms", "ratio", "control"], rows)
-
-
 def startup(runs: Sequence[Run]) -> str:
     rows = [
         [
@@ -170,19 +130,6 @@ def cold_fetch(runs: Sequence[Run]) -> str:
     return table([*head, "further", "process"], rows) + "\n" + below
 
 
-def second_prefetch(runs: Sequence[Run]) -> str:
-    rows: list[list[object]] = []
-    for run in runs:
-        found = run["figures"]
-        asked, ms, spread = found["requests"], found["ms_a_uri"], found["spread"]
-        rows.append(["first, which fetches and compiles", asked["first"], found["first_ms_a_uri"]])
-        for arm, name in (("prefetch", "second"), ("manifests", "manifests")):
-            low, high = spread[arm]
-            count = asked["second"] if arm == "prefetch" else 0
-            rows.append([name, count, f"{ms[arm]} ({low} to {high})"])
-    return table(["arm", "requests", "CPU, ms a URI"], rows)
-
-
 def audit(runs: Sequence[Run]) -> str:
     keys = ("audited", "high", "first", "worst", "found")
     rows = [
@@ -210,3 +157,39 @@ def scale(runs: Sequence[Run]) -> str:
             f"time {found['time']} (control {found['control_ratio']}).\n"
         )
     return "\n".join(parts)
+
+
+def import_peers(runs: Sequence[Run]) -> str:
+    rows = []
+    for run in runs:
+        for found in run["figures"]["rows"]:
+            ratios, refused = found.get("ratios", {}), found["refused"]
+            said = {arm: f'cannot: "{text}"' for arm, text in refused.items()}
+            said |= dict.fromkeys(found["not_installed"], "not installed")
+            arms = ("control", "codevault", "zipimport", "torch.package", "transformers")
+            rows.append(
+                [
+                    found["tree"],
+                    found["modules"],
+                    f"{found['cpu_ms']['plain']:.1f}",
+                    *(said.get(arm) or claimed(ratios, arm) for arm in arms),
+                ]
+            )
+    head = ["tree", "modules", "plain, ms", "control", "codevault", "zipimport"]
+    return table([*head, "`torch.package`", "transformers' dynamic modules"], rows)
+
+
+def latency(runs: Sequence[Run]) -> str:
+    rows = [
+        [
+            f"{found['delay_us'] / 1000:g}",
+            arm,
+            f"{found['calls'][arm]:,}",
+            f"{found['ms'][arm]:,.0f}",
+            claimed(found.get("ratios", {}), arm),
+        ]
+        for run in runs
+        for found in run["figures"]["rows"]
+        for arm in found["ms"]
+    ]
+    return table(["delay, ms", "way", "calls that were held", "wall, ms", "ratio"], rows)

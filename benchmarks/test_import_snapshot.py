@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from benchmarks import import_peers
 from benchmarks.import_snapshot import ARMS, _verdict, compare
 
 
@@ -8,6 +9,12 @@ def test_a_tiny_comparison_runs_and_reports_every_arm() -> None:
     assert set(report["medians"]) == set(ARMS)
     assert ("ratio" in report) == ("within_budget" in report)  # none where the control is off
     assert ("within_budget" in report) != ("no_verdict" in report)
+
+
+def test_a_tiny_run_beside_the_peers() -> None:
+    report = import_peers.compare("package", modules=6, rounds=1)
+    assert {"plain", "codevault", "zipimport", "torch.package"} <= report["cpu_ms"].keys()
+    assert report["refused"].keys() <= {"transformers"}
 
 
 def test_no_ratio_is_given_where_its_control_is_off() -> None:

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import result
-from benchmarks.import_snapshot import HERE, write_tree
+from benchmarks.import_snapshot import HERE
+from benchmarks.import_tree import write_tree
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -148,8 +148,9 @@ def home_of(value: Any) -> Any:
         return None
 
 
+@cache  # reading one takes as long as building a small policy
 def installed(name: str) -> str | None:
-    """The installed version of a distribution; None if it is not installed."""
+    """The version of a distribution that is installed; None if there is none."""
     try:
         return metadata.version(name) or None  # a broken installation has no version
     except metadata.PackageNotFoundError:

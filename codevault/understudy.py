@@ -218,11 +218,15 @@ def _seeded(seed: int) -> Iterator[Callable[[], bool]]:
     # Before CUDA is initialised, torch.cuda.manual_seed_all would leave a seed for later.
     cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
 
-    def states() -> list[bytes]:
+    def states() -> list[Any]:
         tensors = [torch.default_generator.get_state()]
         tensors += torch.cuda.get_rng_state_all() if cuda else []
-        texts = [repr(random.getstate()), repr(numpy.random.get_state()) if numpy else ""]
-        return [bytes(t.tolist()) for t in tensors] + [text.encode() for text in texts]
+        kind, words, *rest = numpy.random.get_state() if numpy else ("", b"")
+        return [
+            random.getstate(),
+            (kind, bytes(words), rest),
+            *(bytes(t.tolist()) for t in tensors),
+        ]
 
     with kept_rng():
         torch.default_generator.manual_seed(seed)
