@@ -64,7 +64,7 @@ def understudy_of(policy: Any, seed: int) -> Iterator[Stage]:
     actor = policy if double is None else double
     kind = device_of(policy).type
     with (
-        _seeded(seed) as drawn,
+        seeded(seed) as drawn,
         full_precision(),
         torch.no_grad(),
         torch.autocast("cpu", enabled=False),
@@ -213,7 +213,8 @@ def _ignore(call: Callable[[Any], object], argument: Any) -> None:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[Callable[[], bool]]:
+def seeded(seed: int) -> Iterator[Callable[[], bool]]:
+    """Seeds all global generators, and puts them back; yields what tells whether any was used."""
     numpy = sys.modules.get("numpy")
     # Before CUDA is initialised, torch.cuda.manual_seed_all would leave a seed for later.
     cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]

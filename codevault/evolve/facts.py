@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -73,4 +74,20 @@ def _assigned(statement: ast.Assign | ast.AnnAssign | ast.AugAssign, name: str) 
     names = {part.attr for part in flat if isinstance(part, ast.Attribute)}
     names |= {part.id for part in flat if isinstance(part, ast.Name)}
     if name in names:
-        yield f"{name} = {'' if statement.value is None else ast.dump(statement.value)}"
+        value = statement.value
+        if value is not None and any(isinstance(target, ast.Attribute) for target in targets):
+            value = _Nameless().visit(copy.deepcopy(value))
+        yield f"{name} = {'' if value is None else ast.dump(value)}"
+
+
+class _Nameless(ast.NodeTransformer):
+    """Forgets which variables are used, but not what is called: a rename changes no value."""
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        return ast.Name("_", node.ctx)
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        called = node.func
+        self.generic_visit(node)
+        node.func = called if isinstance(called, ast.Name) else node.func
+        return node

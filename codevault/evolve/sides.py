@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from codevault.build import build, check_kept, own
 from codevault.errors import CodevaultError
 from codevault.manifest import escaped
+from codevault.probe import SEED
+from codevault.understudy import seeded
 from codevault_importhook import strip
 
 if TYPE_CHECKING:
@@ -74,7 +76,8 @@ def built(side: Side, description: dict[str, Any], env: Any) -> Built:
     if side.code is None:
         return Built(None, side.failure)
     try:
-        policy = build(description, side.code, env)
+        with seeded(SEED):  # what both sides draw is no difference
+            policy = build(description, side.code, env)
         check_kept(policy, description["class_path"])
     except Exception as error:
         return Built(None, told(error, side))

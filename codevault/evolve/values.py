@@ -7,6 +7,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import math
+from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,15 +84,18 @@ def held(policy: Any, own: IsOwn) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     if not isinstance(policy, torch.nn.Module):
-        return dict(flattened(policy, "", own))
+        return dict(islice(flattened(policy, "", own), _MANY))
     for path, module in policy.named_modules():
         found[path] = plain(module, own)
         transient = module._non_persistent_buffers_set
         values = {n: v for n, v in vars(module).items() if n not in _INTERNAL}
         values |= {n: b for n, b in module._buffers.items() if n in transient}
+        if not own(type(module).__module__):  # a library's own bookkeeping, such as an LSTM's
+            values = {n: v for n, v in values.items() if not n.startswith("_")}
         for name, value in values.items():
-            if not isinstance(value, torch.nn.Module):
-                found |= flattened(value, f"{path}.{name}" if path else name, own)
+            if not isinstance(value, torch.nn.Module | torch.nn.Parameter):
+                inner = flattened(value, f"{path}.{name}" if path else name, own)
+                found |= islice(inner, _MANY)
         if len(found) > _MANY:
             break
     return found
@@ -114,7 +118,7 @@ def _parts(value: Any, own: IsOwn) -> dict[str, Any] | None:
 def _deep(value: Any, own: IsOwn) -> bool:
     """Whether a value is looked into: an object of the code's own, or a collection."""
     if isinstance(value, torch.nn.Module | torch.Tensor | enum.Enum | type | FunctionType):
-        return False
+        return False  # modules and parameters are compared where they are registered
     return (
         isinstance(value, dict | list | tuple)
         or values_of(value) is not None

@@ -204,6 +204,7 @@ STEPS = [
     ("Speak of noise", [("class Noise:\n", "class Noise:\n    # loud\n")]),
     ("Encoder", [("self.body", "self.encoder")]),
     ("Three actions", [("Linear(hidden, 2)", "Linear(hidden, 3)")]),
+    ("Rename hidden", [("hidden=8", "width=8"), ("(hidden", "(width"), (" hidden)", " width)")]),
     ("Unrelated", []),
 ]
 
@@ -232,6 +233,7 @@ def test_each_cause_names_the_commit_that_brought_it(project: Any, best: str) ->
         "noise.scale": "More noise",
         "norm.eps": "Softer norm",
         "body.*": "Encoder",
+        "hidden": "Rename hidden",
         "head.weight": "Three actions",
         "head.bias": "Three actions",
     }
@@ -239,7 +241,7 @@ def test_each_cause_names_the_commit_that_brought_it(project: Any, best: str) ->
     for target in (project.top, named):
         found = codevault.diagnose(best, target)
         assert dates(found) == expected
-        assert found.history == f"8 commits of {project.top} searched"
+        assert found.history == f"9 commits of {project.top} searched"
     project.load("walker.net")
     assert dates(codevault.diagnose(best)) == expected
     introduced = found.causes[0].introduced
@@ -527,3 +529,14 @@ def test_the_command_to_move_on_works(
     result = CliRunner().invoke(main, words[1:], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "encoder" in (tmp_path / "best.toml").read_text()
+
+
+def test_what_a_constructor_draws_is_no_drift(project: Any, best: str, tmp_path: Path) -> None:
+    drawn = "self.gain = 2.0\n        self.jitter = [torch.rand(3), random.random()]"
+    source = SOURCE.replace("self.gain = 2.0", drawn).replace("torch\n", "torch, random\n", 1)
+    source = source.replace("self.body =", "self.memory = torch.nn.LSTM(4, 3)\n        self.body =")
+    project.commit({NET: source})
+    net = project.load("walker.net")
+    codevault.save_policy(tmp_path / "drawn.mpt", net.Walker(), probe=torch.ones(2, 4))
+    found = codevault.diagnose(tmp_path / "drawn.mpt", project.top)
+    assert not found, str(found)
