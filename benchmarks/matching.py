@@ -1,12 +1,7 @@
 """Matching of renamed keys: how much is automatic, how much of it right, and what is asked.
 
-    names   each key takes the most similar free name of its shape, best pairs first
-    order   the n-th remaining old key takes the n-th remaining new one, if the shapes agree
-    shapes  a key takes the only new key of its shape and last name
-
-The cases are renames between published releases (tests/codevault/evolve/cases). Of those in
-`unseen` only totals were seen while the matcher was written. The three baselines keep equal names
-of equal shape.
+The cases are renames between published releases (tests/codevault/evolve/cases). Those in `unseen`
+were matched once before the matcher was changed.
 
 Run from the repository's root; this writes docs/matching.md:
 
@@ -17,114 +12,101 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
-from difflib import SequenceMatcher
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from codevault import match_state_dicts
+from benchmarks.baselines import BASELINES
+from codevault import Match, match_state_dicts
+from codevault.evolve.roles import Roles
 
 HERE: Final = Path(__file__).parent.parent
 CASES: Final = HERE / "tests/codevault/evolve/cases"
 DOC: Final = HERE / "docs/matching.md"
 
-Matcher = Callable[[list[Any], list[Any]], dict[str, str]]
+FULL: Final = "codevault, both versions run"
+ROWS: Final = "codevault, rows alone"
+FIRST: Final = "rows alone, at first sight"
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a matcher made of one case, in keys. `wrong` counts every key with no true target."""
+
+    right: int
+    wrong: int
+    kept_asked: int = 0
+    asked: int = 0
+    among_two: int = 0
 
 
 @dataclass(frozen=True)
 class Score:
-    """One case: counts of keys. `wrong` counts every key that got a target that is not true."""
+    """One case: its renamed keys, and what each matcher made of it."""
 
     name: str
     renamed: int
-    right: int
-    wrong: int
-    kept_asked: int
-    asked: int
-    among_two: int
-    others: dict[str, tuple[int, int]]
+    counts: dict[str, Count]
 
 
-def free(old: list[Any], new: list[Any]) -> tuple[dict[str, str], list[Any], list[Any]]:
-    shapes = {row[0]: row[1] for row in new}
-    same = {row[0]: row[0] for row in old if shapes.get(row[0]) == row[1]}
-    return same, [r for r in old if r[0] not in same], [r for r in new if r[0] not in same]
-
-
-def names(old: list[Any], new: list[Any]) -> dict[str, str]:
-    found, ours, theirs = free(old, new)
-    pairs = sorted(
-        (
-            (SequenceMatcher(None, a[0], b[0], autojunk=False).ratio(), a[0], b[0])
-            for a in ours
-            for b in theirs
-            if a[1] == b[1]
-        ),
-        reverse=True,
+def runs(case: dict[str, Any]) -> tuple[Roles, Roles] | None:
+    """What runs of both versions told; None where they were not run."""
+    if "runs" not in case:
+        return None
+    old, new = (
+        Roles(
+            gradients={
+                row[0]: tuple(gradient)
+                for row, gradient in zip(case[side], run["gradients"], strict=True)
+                if gradient
+            },
+            unused=frozenset(run["unused"]),
+            precision=run["precision"],
+        )
+        for side, run in case["runs"].items()
     )
-    taken: set[str] = set()
-    for _, source, target in pairs:
-        if source not in found and target not in taken:
-            found[source] = target
-            taken.add(target)
-    return found
-
-
-def order(old: list[Any], new: list[Any]) -> dict[str, str]:
-    found, ours, theirs = free(old, new)
-    return found | {a[0]: b[0] for a, b in zip(ours, theirs, strict=False) if a[1] == b[1]}
-
-
-def shapes(old: list[Any], new: list[Any]) -> dict[str, str]:
-    found, ours, theirs = free(old, new)
-    sides: list[dict[object, list[str]]] = []
-    for rows in (ours, theirs):
-        side: dict[object, list[str]] = defaultdict(list)
-        for key, shape, *_ in rows:
-            side[tuple(shape), key.rpartition(".")[2]].append(key)
-        sides.append(side)
-    return found | {
-        keys[0]: sides[1][what][0]
-        for what, keys in sides[0].items()
-        if len(keys) == 1 == len(sides[1].get(what, []))
-    }
-
-
-BASELINES: Final[dict[str, Matcher]] = {"names": names, "order": order, "shapes": shapes}
+    return old, new
 
 
 def score(case: dict[str, Any]) -> Score:
     truth: dict[str, list[str]] = case["truth"]
     renamed = [key for key, targets in truth.items() if targets != [key]]
-    match = match_state_dicts(case["old"], case["new"])
-    asked = {key: {c.key for c in found[:2]} for key, found in match.asked.items() if key in truth}
 
-    def counts(found: Any) -> tuple[int, int]:
+    def kept(found: dict[str, str]) -> Count:
         wrong = sum(target not in truth.get(key, []) for key, target in found.items())
-        return sum(found.get(key) in truth[key] for key in renamed), wrong
+        return Count(sum(found.get(key) in truth[key] for key in renamed), wrong)
 
-    right, wrong = counts(match.automatic)
-    return Score(
-        name=f"{case['library']}: {case['name']} {case['old_release']} → {case['new_release']}",
-        renamed=len(renamed),
-        right=right,
-        wrong=wrong,
-        kept_asked=len(asked.keys() - set(renamed)),
-        asked=len(asked),
-        among_two=sum(bool(found & set(truth[key])) for key, found in asked.items()),
-        others={n: counts(matcher(case["old"], case["new"])) for n, matcher in BASELINES.items()},
-    )
+    def made(match: Match) -> Count:
+        asked = {k: {c.key for c in some[:2]} for k, some in match.asked.items() if k in truth}
+        return replace(
+            kept(dict(match.automatic)),
+            kept_asked=len(asked.keys() - set(renamed)),
+            asked=len(asked),
+            among_two=sum(bool(found & set(truth[key])) for key, found in asked.items()),
+        )
+
+    rows = case["old"], case["new"]
+    tied = case.get("tied", [])
+    counts = {
+        FULL: made(match_state_dicts(*rows, tied=tied, roles=runs(case))),
+        ROWS: made(match_state_dicts(*rows, tied=tied)),
+    }
+    if "first" in case:
+        counts[FIRST] = Count(**case["first"])
+    counts |= {name: kept(matcher(*rows)) for name, matcher in BASELINES.items()}
+    name = f"{case['library']}: {case['name']} {case['old_release']} → {case['new_release']}"
+    return Score(name + ("" if "runs" in case else " (not run)"), len(renamed), counts)
 
 
 def table(scores: list[Score]) -> list[str]:
-    head = ["case", "renamed", "automatic", "wrong", "asked", "in top two", *BASELINES]
+    others = list(scores[0].counts)[1:]
+    head = ["case", "renamed", "right", "wrong", "asked", "in top two", *others]
     lines = [f"| {' | '.join(head)} |", "|---|" + "---|" * (len(head) - 1)]
     for s in scores:
-        others = [f"{right} / {wrong}" for right, wrong in s.others.values()]
-        cells = [s.name, s.renamed, s.right, s.wrong, s.asked, s.among_two, *others]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        full = s.counts[FULL]
+        cells = [s.name, s.renamed, full.right, full.wrong, full.asked, full.among_two]
+        rest = [f"{s.counts[other].right} / {s.counts[other].wrong}" for other in others]
+        lines.append(f"| {' | '.join(map(str, [*cells, *rest]))} |")
     return lines
 
 
@@ -135,36 +117,78 @@ def share(parts: list[tuple[int, int]]) -> str:
 
 
 def summary(scores: list[Score]) -> list[str]:
-    lines = ["| matcher | renamed keys right, mean over cases | wrong keys |", "|---|---|---|"]
-    ours = share([(s.right, s.renamed) for s in scores])
-    lines.append(f"| codevault, automatic | {ours} | {sum(s.wrong for s in scores)} |")
-    for name in BASELINES:
-        right = share([(s.others[name][0], s.renamed) for s in scores])
-        wrong = sum(s.others[name][1] for s in scores)
-        lines.append(f"| {name} alone | {right} | {wrong} |")
-    among = share([(s.among_two, s.asked) for s in scores])
-    kept = sum(s.kept_asked for s in scores)
-    return [*lines, "", f"True target among the first two of the asked keys: {among} (mean over "
-            f"cases); {kept} of the asked keys had kept their names."]  # fmt: skip
+    head = ["matcher", "renamed keys right", "wrong keys", "asked", "of these in top two"]
+    lines = [f"| {' | '.join(head)} |", "|---|" + "---|" * (len(head) - 1)]
+    for matcher in scores[0].counts:
+        counts = [(s.renamed, s.counts[matcher]) for s in scores]
+        right = share([(c.right, renamed) for renamed, c in counts])
+        wrong, asked = sum(c.wrong for _, c in counts), sum(c.asked for _, c in counts)
+        cells = [matcher, right, wrong, "", ""]
+        if matcher not in BASELINES:
+            cells[3:] = [asked, share([(c.among_two, c.asked) for _, c in counts])]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
+
+
+INTRO: Final = """\
+# Matching of renamed keys
+
+Which key of an old state_dict became which of a new one, without guessing: what independent
+evidence agrees on is `automatic`, the rest is `asked`, with candidates and what speaks for them.
+
+```python
+import torch
+import codevault
+
+
+def rows(module):
+    owners = dict(module.named_modules())
+    state = module.state_dict().items()
+    return [(k, v.shape, v.dtype, type(owners[k.rpartition(".")[0]]).__name__) for k, v in state]
+
+
+old = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Tanh(), torch.nn.Linear(4, 4))
+new = torch.nn.Sequential()
+for name, layer in zip(("body", "act", "head"), old):
+    new.add_module(name, layer)
+
+match = codevault.match_state_dicts(rows(old), rows(new))
+print(match.automatic, match.asked, match.dropped, match.added)
+```
+
+Where both versions can be built, a run of each tells more than names, order and shapes. Every
+parameter gets values that its shape alone decides, so that both versions give the same outputs
+before anybody knows which key became which. A parameter's gradient is then its role: equal in both
+versions for the same parameter, and different for what only looks alike (query, key and value).
+
+```python
+obs = torch.ones(1, 4)
+roles = (codevault.parameter_roles(old, [obs]), codevault.parameter_roles(new, [obs]))
+match = codevault.match_state_dicts(rows(old), rows(new), roles=roles)
+assert match.automatic["2.weight"] == "head.weight"
+```
+
+Roles say nothing where the function changed (then names and order are left), where outputs have no
+gradient (a chosen action), and of twins whose outputs are added: these are asked.
+`codevault diagnose` and `codevault migrate --suggest` run both versions on the recorded probe.
+
+## What was measured
+
+Written by `python -m benchmarks.matching`. Each case is a rename between two published
+releases, with the mapping that the maintainers published or that equal outputs prove. Shares are
+means over cases. `right` are renamed keys that got their true target without being asked; `wrong`
+counts all keys that got another, also kept and dropped ones. Columns of others are right / wrong.
+`not run` are cases that need what could not be installed, or have no outputs without it.
+No error rate follows from so few cases.
+"""
 
 
 def page(cases: Path = CASES) -> str:
-    text = [
-        "# Matching of renamed keys",
-        "",
-        "Written by `python -m benchmarks.matching`. Each case is a rename between two published",
-        "releases, with the mapping that the maintainers published or that equal outputs prove.",
-        "`automatic` are renamed keys that got their true target; `wrong` counts all keys that got",
-        "another, also kept and dropped ones. Baselines are given as right / wrong.",
-        "",
-        "The matcher was written while looking at the first cases; of the unseen ones only totals",
-        "were seen, and those of diffusers came when it was done. swinv2_tiny is a rename like",
-        "swin_tiny's. No error rate follows from so few.",
-    ]
+    text = [INTRO]
     for title, folder in (("Cases it was written with", cases), ("Unseen cases", cases / "unseen")):
         found = [score(json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))]
-        text += ["", f"## {title}", "", *summary(found), "", *table(found)]
-    return "\n".join(text) + "\n"
+        text += [f"### {title}", "", *summary(found), "", *table(found), ""]
+    return "\n".join(text)
 
 
 if __name__ == "__main__":

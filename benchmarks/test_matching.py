@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from benchmarks.matching import DOC, names, order, page, shapes
+from benchmarks.baselines import names, order, shapes
+from benchmarks.matching import DOC, page
 
 
 def test_the_page_is_what_the_script_makes() -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from codevault.evolve.diagnose import diagnose
     from codevault.evolve.diagnosis import Diagnosis
+    from codevault.evolve.gradients import parameter_roles
     from codevault.evolve.match import Match, match_state_dicts
     from codevault.load import load_code, load_policy
     from codevault.manifest import Manifest
@@ -59,6 +60,7 @@ _HOME = {
     "load_policy": "load",
     "match_state_dicts": "evolve.match",
     "migrate": "migration.migrating",
+    "parameter_roles": "evolve.gradients",
     "prefetch": "prefetching",
     "provenance": "provenances",
     "read_manifest": "show",
@@ -90,6 +92,7 @@ __all__ = [
     "load_policy",
     "match_state_dicts",
     "migrate",
+    "parameter_roles",
     "prefetch",
     "provenance",
     "read_manifest",

@@ -60,7 +60,7 @@ def prefetch(
     vault, start, before = opened(cache), time.perf_counter(), traffic()
     supplier = Supplier(vault, checked(pin), None if weights else step)
     with workers(jobs, supplier) as pool:
-        named, looks = sought(uris, trust, pool, supplier)
+        named, looks = sought(uris, trust, pool, supplier.done)
         supplier.all(looks, pool)
         if weights:
             copying = replace(supplier, step=step)
@@ -87,7 +87,7 @@ def sought(
     uris: Iterable[str | os.PathLike[str]],
     trust: Trust,
     pool: ThreadPoolExecutor,
-    supplier: Supplier,
+    done: Callable[[PrefetchItem], None],
 ) -> tuple[list[str], list[Look]]:
     """What checkpoints, patterns, run folders and commits ask for, each looked at once.
 
@@ -95,22 +95,20 @@ def sought(
         uris: As for `prefetch`.
         trust: As for `prefetch`.
         pool: Looks at several at once.
-        supplier: Is done with each that names nothing, cannot be read, or has no grant.
+        done: Called with each that names nothing, cannot be read, or has no grant.
 
     Returns:
         All URIs, and what is asked for by those that were not done with.
     """
     bad: set[str] = set()
-    states: dict[str, tuple[int | None, str]] = {}
-    notes = downloads(supplier.cache.roots[0])
 
     def expanded(name: str) -> list[str]:
         start = time.perf_counter()
         try:
-            return targets(name, states)
+            return targets(name)
         except EXPECTED as error:
             bad.add(name)
-            supplier.done(failed(name, error, start))
+            done(failed(name, error, start))
             return [name]
 
     def looked(uri: str) -> Look | None:
@@ -118,9 +116,9 @@ def sought(
         if uri in bad:
             return None
         try:
-            return look(uri, trust, notes, states.get(uri))
+            return look(uri, trust)
         except EXPECTED as error:
-            supplier.done(failed(uri, error, start))
+            done(failed(uri, error, start))
             return None
 
     names = dict.fromkeys(os.fspath(uri) for uri in uris)

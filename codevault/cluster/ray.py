@@ -111,9 +111,8 @@ def prefetch(
     """
     checked(pin)
     failures: list[PrefetchItem] = []
-    seeker = Supplier(opened(None), step=failures.append)
-    with workers(jobs, seeker) as pool:
-        _, looks = sought(uris, trust, pool, seeker)
+    with workers(jobs, Supplier(opened(None))) as pool:
+        _, looks = sought(uris, trust, pool, failures.append)
         orders = list(pool.map(carried, looks))
     with _cluster(address) as ray:
         job = _Job(ray, time.monotonic() + seconds, step)

@@ -182,7 +182,7 @@ def _weights(
         for family in _AFTER:
             checked[family] = "not compared: the new code builds no policy"
         return []
-    names = keys(tensors, built_.before, built_.given, case.old, case.new)
+    names = keys(tensors, built_.before, built_.given, case.probe, case.old, case.new)
     causes = [each.cause for each in known]
     found: list[Found] = []
     if built_.before is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from codevault.evolve.diagnosis import Cause
+from codevault.evolve.gradients import probed_roles
 from codevault.evolve.match import Match, match_state_dicts
 from codevault.evolve.places import Found, Place
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from codevault.evolve.sides import Side
+    from codevault.probe import Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,12 @@ class Keys:
 
 
 def keys(
-    weights: Mapping[str, torch.Tensor], before: Any, after: Any, old: Side, new: Side
+    weights: Mapping[str, torch.Tensor],
+    before: Any,
+    after: Any,
+    probe: Probe | None,
+    old: Side,
+    new: Side,
 ) -> Keys:
     """Compares the keys of a file with those of the policy that the new code builds.
 
@@ -44,11 +51,14 @@ def keys(
         weights: The file's tensors.
         before: The policy that the old code builds, or None.
         after: The policy that the new code builds.
+        probe: On whose observations both are run, to see what each parameter does.
         old: The old side.
         new: The new side.
     """
     state = after.state_dict(keep_vars=True)
-    match = match_state_dicts(rows_of(weights, before), rows_of(state, after), tied=tied(state))
+    rows = rows_of(weights, before), rows_of(state, after)
+    roles = probed_roles(before, after, probe)
+    match = match_state_dicts(*rows, tied=tied(state), roles=roles)
     renames = {one: other for one, other in match.automatic.items() if one != other}
     certain = _by_stem((one, (other,)) for one, other in renames.items())
     # A key that both have under one shape's change is no question of names.

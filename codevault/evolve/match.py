@@ -7,29 +7,27 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-from codevault.evolve.names import by_name, nearness
+from codevault.evolve.candidates import Candidate, candidates
+from codevault.evolve.names import by_name
 from codevault.evolve.order import by_order
+from codevault.evolve.roles import Players, Roles, players
 from codevault.evolve.rows import Row, families, kind, rows, template
 from codevault.evolve.structure import Moves, by_siblings, by_structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_MOST_CANDIDATES = 8
-# Siblings were decided by both kinds of evidence, and so count as either.
-_BY_NAMES = {"same name", "name", "structure", "siblings"}
-_WITHOUT = {"order", "shape", "siblings"}
+# Kinds of evidence that do not depend on each other. Siblings were decided by two of them.
+_KINDS = {
+    "same name": "names",
+    "name": "names",
+    "structure": "names",
+    "order": "place",
+    "shape": "place",
+    "role": "role",
+    "siblings": "siblings",
+}
 _ROLES = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A new key that an old one may have become, and what speaks for it."""
-
-    key: str
-    evidence: tuple[str, ...]
-    """Of `same name`, `name`, `order`, `structure`, `siblings` (the rest of the module went
-    there), `shape` (no other has it), `owner`, and against it `other dtype`, `other shape`."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +49,24 @@ def match_state_dicts(
     new: Iterable[Sequence[object]],
     *,
     tied: Iterable[Sequence[str]] = (),
+    roles: tuple[Roles, Roles] | None = None,
 ) -> Match:
-    """Match the keys of two state_dicts by name, order, structure and shape.
+    """Match the keys of two state_dicts by name, order, structure, shape and what they do.
 
     A key that kept name, shape and dtype is matched, unless its numbered siblings became more,
-    fewer or renumbered: then an insertion may have shifted it. Any other key is matched only if
-    evidence from names (`same name`, `name`, `structure`) and evidence without them (`order`,
-    `shape`) agree, and nothing speaks against it; the rest of its module (`siblings`) counts as
-    either, not as both.
+    fewer or renumbered: then an insertion may have shifted it, and of its module's numbered
+    layers (`norm1`, `norm2`) nothing is matched but by role. Any other key is matched only if
+    two of these agree, and nothing speaks against it: names (`same name`, `name`, `structure`),
+    place (`order`, `shape`), `role`, and the rest of its module (`siblings`). Against a role
+    neither names nor places count, and where both versions are one function of their parameters,
+    it needs nothing else.
 
     Args:
         old: Entries (key, shape, dtype, owner class name) in the order of the state_dict.
         new: The same of the other version.
         tied: Groups of new keys that are one tensor; only the first of each, or the one that
             kept its name, takes part, and the others are not `added`.
+        roles: What `parameter_roles` tells of both versions, run on the same observations.
 
     Raises:
         ValueError: a key stands twice in `old` or in `new`.
@@ -72,15 +74,17 @@ def match_state_dicts(
     ours, theirs = rows(old), rows(new)
     copies = _copies(tied, {row.key for row in ours})
     theirs = [row for row in theirs if row.key not in copies]
-    decided = _same_names(ours, theirs)
+    cast = players(roles, ours, theirs)
+    decided = {k: t for k, t in _same_names(ours, theirs).items() if not cast.against(k, t)}
     moves = Moves(ours, theirs)
+    doubted = _renumbered(ours, theirs)
     while True:
-        said = _said(ours, theirs, decided, moves)
-        agreed = _agreed(said)
+        said = _said(ours, theirs, decided, moves, cast)
+        agreed = _agreed(said, doubted, sure={"role"} if cast.complete else set())
         if not agreed:
             break
         decided |= agreed
-    return _result(ours, theirs, decided, said, moves)
+    return _result(ours, theirs, decided, said, moves, cast)
 
 
 def _copies(tied: Iterable[Sequence[str]], old: set[str]) -> set[str]:
@@ -102,6 +106,27 @@ def _same_names(old: Sequence[Row], new: Sequence[Row]) -> dict[str, str]:
     }
 
 
+def _renumbered(old: Sequence[Row], new: Sequence[Row]) -> set[str]:
+    """Old keys of numbered layers that became more or fewer: their numbers and order mislead."""
+    ours, theirs = _layers(old), _layers(new)
+    return {
+        key
+        for place, layers in ours.items()
+        if place in theirs and layers.keys() != theirs[place].keys()
+        for key in layers.values()
+    }
+
+
+def _layers(some: Sequence[Row]) -> dict[object, dict[str, str]]:
+    """Rows by parent module, numbered name and parameter; in each, key by the layer's name."""
+    found: dict[object, dict[str, str]] = defaultdict(dict)
+    for row in some:
+        *parents, layer, leaf = ("", *row.key.split("."))
+        if layer != template(layer):
+            found[tuple(parents), template(layer), leaf, kind(row)][layer] = row.key
+    return found
+
+
 def _numbered(some: Sequence[Row]) -> dict[object, set[str]]:
     return {
         (what, family.template): set(family.by_number.values())
@@ -111,7 +136,11 @@ def _numbered(some: Sequence[Row]) -> dict[object, set[str]]:
 
 
 def _said(
-    old: Sequence[Row], new: Sequence[Row], decided: Mapping[str, str], moves: Moves
+    old: Sequence[Row],
+    new: Sequence[Row],
+    decided: Mapping[str, str],
+    moves: Moves,
+    cast: Players,
 ) -> dict[str, dict[str, set[str]]]:
     """What speaks for which target: old key -> new key -> evidence."""
     taken = set(decided.values())
@@ -125,10 +154,12 @@ def _said(
         "siblings": by_siblings(decided, ours, theirs),
         "shape": _only_one(ours, theirs),
         "same name": {row.key: row.key for row in ours if (row.key, kind(row)) in _places(theirs)},
+        "role": cast.alone(),
     }
     for evidence, targets in votes.items():
         for key, target in targets.items():
-            said[key][target].add(evidence)
+            if key in said and target not in taken and not cast.against(key, target):
+                said[key][target].add(evidence)
     return said
 
 
@@ -147,13 +178,16 @@ def _only_one(old: Sequence[Row], new: Sequence[Row]) -> dict[str, str]:
     }
 
 
-def _agreed(said: Mapping[str, Mapping[str, set[str]]]) -> dict[str, str]:
+def _agreed(
+    said: Mapping[str, Mapping[str, set[str]]], doubted: set[str], sure: set[str]
+) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, targets in said.items():
         if len(targets) != 1:
             continue
         [(target, evidence)] = targets.items()
-        if len(evidence) > 1 and evidence & _BY_NAMES and evidence & _WITHOUT:
+        kinds = {_KINDS[some] for some in evidence}
+        if evidence & sure or (len(kinds) > 1 and (key not in doubted or "role" in kinds)):
             found[key] = target
     wanted = Counter(target for targets in said.values() for target in targets)
     return {
@@ -175,6 +209,7 @@ def _result(
     decided: Mapping[str, str],
     said: Mapping[str, Mapping[str, set[str]]],
     moves: Moves,
+    cast: Players,
 ) -> Match:
     taken = set(decided.values())
     free = [row for row in new if row.key not in taken]
@@ -182,44 +217,12 @@ def _result(
     for row in old:
         if row.key in decided:
             continue
-        candidates = _candidates(row, free, said[row.key], moves)
-        if candidates:
-            asked[row.key] = candidates
-    mentioned = taken | {c.key for candidates in asked.values() for c in candidates}
+        if found := candidates(row, free, said[row.key], moves, cast):
+            asked[row.key] = found
+    mentioned = taken | {c.key for found in asked.values() for c in found}
     return Match(
         automatic={row.key: decided[row.key] for row in old if row.key in decided},
         asked=asked,
         dropped=tuple(r.key for r in old if r.key not in decided and r.key not in asked),
         added=tuple(row.key for row in new if row.key not in mentioned),
     )
-
-
-def _candidates(
-    row: Row, free: Sequence[Row], said: Mapping[str, set[str]], moves: Moves
-) -> tuple[Candidate, ...]:
-    fitting = [other for other in free if other.shape == row.shape] or [
-        other for other in free if other.key == row.key
-    ]
-
-    def rank(other: Row) -> tuple[float, ...]:
-        alike = nearness(row.key, other.key)
-        return (
-            row.dtype == other.dtype,
-            len(said.get(other.key, ())),
-            moves.share(row.key, other.key) + alike + 0.2 * (row.owner == other.owner),
-        )
-
-    fitting.sort(key=rank, reverse=True)
-    return tuple(
-        Candidate(other.key, _evidence(row, other, said.get(other.key, set())))
-        for other in fitting[:_MOST_CANDIDATES]
-    )
-
-
-def _evidence(row: Row, other: Row, said: set[str]) -> tuple[str, ...]:
-    against = {
-        "other shape": row.shape != other.shape,
-        "other dtype": row.dtype != other.dtype,
-    }
-    owner = ["owner"] if row.owner == other.owner else []
-    return (*sorted(said), *owner, *(text for text, holds in against.items() if holds))

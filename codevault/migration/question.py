@@ -11,7 +11,7 @@ from itertools import combinations, islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from codevault.evolve.match import Candidate
+    from codevault.evolve.candidates import Candidate
 
 Places = Mapping[str, str]
 """Old key to new key."""

@@ -15,6 +15,7 @@ from codevault.downloads import fetched
 from codevault.errors import CodevaultError
 from codevault.evolve.configs import configs
 from codevault.evolve.examination import alone
+from codevault.evolve.gradients import probed_roles
 from codevault.evolve.keys import rows_of, tied
 from codevault.evolve.match import Match, match_state_dicts
 from codevault.evolve.rules import parse
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from codevault.checkpoint import Checkpoint
-    from codevault.load import Overlay
     from codevault.probe import Probe
     from codevault_cache import Cache
 
@@ -68,7 +68,6 @@ def suggest_rules(
     *,
     to: str | os.PathLike[str] | None = None,
     roots: Sequence[str] | None = None,
-    overlay: Overlay = None,
     trust: Trust = None,
     cache: CachePath = None,
 ) -> Suggestion:
@@ -80,7 +79,6 @@ def suggest_rules(
         uri: The checkpoint.
         to: The newer code, as for `migrate`.
         roots: As for `migrate`.
-        overlay: As for `migrate`.
         trust: As for `load_policy`.
         cache: As for `load_policy`.
 
@@ -92,9 +90,7 @@ def suggest_rules(
     where, vault = shown(uri), opened(cache)
     checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
     weights.verify_digest(checkpoint)
-    target = target_of(
-        None if to is None else os.fspath(to), checkpoint.manifest, roots, overlay, vault
-    )
+    target = target_of(None if to is None else os.fspath(to), checkpoint.manifest, roots, vault)
     old, new = _old_side(checkpoint, trust, vault), Side(target.splint, str(target))
     with kept_rng(), alone(old):
         before = _before(old, checkpoint)
@@ -152,9 +148,11 @@ def _suggested(
 ) -> Suggestion:
     state = weights.map_weights(case.checkpoint)
     after, other = (policy.state_dict() for policy in pair)
-    match = match_state_dicts(rows_of(state, before), rows_of(after, pair[0]), tied=tied(after))
-    known = _Known(state, after, other, match)
     probe = recorded(case.checkpoint)
+    rows = rows_of(state, before), rows_of(after, pair[0])
+    roles = probed_roles(before, pair[0], probe)
+    match = match_state_dicts(*rows, tied=tied(after), roles=roles)
+    known = _Known(state, after, other, match)
     answer = Answer({}, "")
     if match.asked and probe is not None and not known.open:
         answer = answered(

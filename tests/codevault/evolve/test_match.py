@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import codevault
+from benchmarks.matching import runs
 from codevault.evolve.rows import rows
 
 if TYPE_CHECKING:
@@ -164,14 +165,15 @@ def test_no_torch_is_imported() -> None:
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_no_published_rename_is_matched_wrongly(path: Path) -> None:
     case = json.loads(path.read_text())
-    match = codevault.match_state_dicts(case["old"], case["new"])
-    wrong = {
-        source: target
-        for source, target in match.automatic.items()
-        if target not in case["truth"].get(source, [])
-    }
-    assert wrong == {}
-    assert not set(match.dropped) & set(case["truth"])
+    for roles in (None, runs(case)):
+        match = codevault.match_state_dicts(case["old"], case["new"], roles=roles)
+        wrong = {
+            source: target
+            for source, target in match.automatic.items()
+            if target not in case["truth"].get(source, [])
+        }
+        assert wrong == {}
+        assert not set(match.dropped) & set(case["truth"])
 
 
 def test_the_rest_of_a_module_goes_along() -> None:
@@ -182,3 +184,15 @@ def test_the_rest_of_a_module_goes_along() -> None:
     match = codevault.match_state_dicts(old, new)
     assert match.automatic["norm_a.weight"] == "a.norm.weight"
     assert match.automatic["norm_a.count"] == "a.norm.count"
+
+
+def test_numbered_layers_that_became_fewer_are_asked() -> None:
+    """A release turned norm2 into norm_cross, and norm3 into norm2; names and order deceive."""
+
+    def norms(*names: str) -> list[tuple[str, tuple[int, ...], str, str]]:
+        return [(f"block.{name}.weight", (8,), "float32", "LayerNorm") for name in names]
+
+    old, new = norms("norm1", "norm2", "norm3"), norms("norm1", "norm2", "norm_cross")
+    match = codevault.match_state_dicts(old, new)
+    assert match.automatic == {}
+    assert set(match.asked) == {row[0] for row in old}

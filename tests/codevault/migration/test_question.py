@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from codevault.evolve.match import Candidate
+from codevault.evolve.candidates import Candidate
 from codevault.migration.question import answered
 
 if TYPE_CHECKING:

@@ -35,6 +35,10 @@ TWINS = """
 """
 
 
+DETACHED = TWINS.replace("return ", "return (").replace("(hidden){2}", "(hidden)).detach()")
+"""Twins of which only the probe can tell: their outputs have no gradient."""
+
+
 def saved(project: Any, tmp_path: Path, files: dict[str, Any], name: str) -> Any:
     project.commit(files)
     policy = getattr(project.load("walker.net"), name)()
@@ -62,11 +66,21 @@ def test_what_is_certain_becomes_rules_that_migrate_takes(project: Any, tmp_path
     assert done.drift == ""
 
 
-def test_the_probe_decides_between_twins(project: Any, tmp_path: Path) -> None:
+def test_what_twins_do_tells_them_apart(project: Any, tmp_path: Path) -> None:
     saved(
         project, tmp_path, {**WALKER, "src/walker/net.py": TWINS.format("up", "down", "")}, "Twins"
     )
     project.commit({"src/walker/net.py": TWINS.format("beta", "alpha", "")})
+    found = suggested(tmp_path, project)
+    assert found.automatic["up.weight"] == "beta.weight"
+    assert found.automatic["down.bias"] == "alpha.bias"
+    assert found.agrees is True
+
+
+def test_the_probe_decides_between_twins(project: Any, tmp_path: Path) -> None:
+    files = {**WALKER, "src/walker/net.py": DETACHED.format("up", "down")}
+    saved(project, tmp_path, files, "Twins")
+    project.commit({"src/walker/net.py": DETACHED.format("beta", "alpha")})
     found = suggested(tmp_path, project)
     assert found.taken == {
         "up.weight": "beta.weight",
