@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from codevault.checkpoint import open_checkpoint
 from codevault.errors import CodevaultError
-from codevault.ranged import remote_code
+from codevault.ranged import noted_code
 from codevault.repositories import explicit
 from codevault.splint import compile_code
 from codevault.supply import Coded, healed, held, snapshot_of, translated, used, wanted_of, warm
@@ -43,8 +43,14 @@ class Look:
     allowed: Allowed | None = None
 
 
-def look(uri: str, trust: Trust) -> Look:
+def look(uri: str, trust: Trust, folder: str, state: tuple[int | None, str] | None = None) -> Look:
     """What a checkpoint or `repository@<full commit>` asks for.
+
+    Args:
+        uri: Its name.
+        trust: As for `prefetch`.
+        folder: Where manifests of remote checkpoints are noted.
+        state: What a listing just said of a remote one; None asks the store.
 
     Raises:
         CheckpointError: The file is no checkpoint, or a damaged one.
@@ -56,7 +62,7 @@ def look(uri: str, trust: Trust) -> Look:
         repo = explicit(named[0])
         return Look(uri, repo, named[1], (repo, named[1]))
     path = local_path(uri)
-    code = remote_code(uri) if path is None else open_checkpoint(path)
+    code = noted_code(uri, folder, state) if path is None else open_checkpoint(path)
     manifest = code.manifest
     allowed = allow(manifest, trust)
     name = snapshot_of(manifest).name

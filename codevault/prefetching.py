@@ -60,7 +60,7 @@ def prefetch(
     vault, start, before = opened(cache), time.perf_counter(), traffic()
     supplier = Supplier(vault, checked(pin), None if weights else step)
     with workers(jobs, supplier) as pool:
-        named, looks = sought(uris, trust, pool, supplier.done)
+        named, looks = sought(uris, trust, pool, supplier)
         supplier.all(looks, pool)
         if weights:
             copying = replace(supplier, step=step)
@@ -87,7 +87,7 @@ def sought(
     uris: Iterable[str | os.PathLike[str]],
     trust: Trust,
     pool: ThreadPoolExecutor,
-    done: Callable[[PrefetchItem], None],
+    supplier: Supplier,
 ) -> tuple[list[str], list[Look]]:
     """What checkpoints, patterns, run folders and commits ask for, each looked at once.
 
@@ -95,20 +95,22 @@ def sought(
         uris: As for `prefetch`.
         trust: As for `prefetch`.
         pool: Looks at several at once.
-        done: Called with each that names nothing, cannot be read, or has no grant.
+        supplier: Is done with each that names nothing, cannot be read, or has no grant.
 
     Returns:
         All URIs, and what is asked for by those that were not done with.
     """
     bad: set[str] = set()
+    states: dict[str, tuple[int | None, str]] = {}
+    notes = downloads(supplier.cache.roots[0])
 
     def expanded(name: str) -> list[str]:
         start = time.perf_counter()
         try:
-            return targets(name)
+            return targets(name, states)
         except EXPECTED as error:
             bad.add(name)
-            done(failed(name, error, start))
+            supplier.done(failed(name, error, start))
             return [name]
 
     def looked(uri: str) -> Look | None:
@@ -116,9 +118,9 @@ def sought(
         if uri in bad:
             return None
         try:
-            return look(uri, trust)
+            return look(uri, trust, notes, states.get(uri))
         except EXPECTED as error:
-            done(failed(uri, error, start))
+            supplier.done(failed(uri, error, start))
             return None
 
     names = dict.fromkeys(os.fspath(uri) for uri in uris)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import os
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from codevault import userdir
 from codevault.archive import CHUNK, directory, found, unpacked
 from codevault.checkpoint import MANIFEST, NEEDED, PACK, refuse_large, verified
 from codevault.forms import refuse_forms, refuse_strangers
 from codevault.manifest import Manifest, parse
-from codevault.uri import opened, shown
+from codevault.uri import opened, reading, shown, state_of
+from codevault_cache.traffic import count
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping
 
 
@@ -60,11 +65,65 @@ def remote_code(uri: str | os.PathLike[str]) -> RemoteCode:
         CheckpointError: The file is no checkpoint, or a damaged one.
         FetchError: The store does not answer, or has no such object.
     """
-    where = shown(uri)
+    return _parsed(uri, *_read(uri))
+
+
+def noted_code(
+    uri: str | os.PathLike[str], folder: str, state: tuple[int | None, str] | None
+) -> RemoteCode:
+    """The same, without a look into the file where a note says it of its present state.
+
+    Args:
+        uri: Where it lies.
+        folder: Where the notes are, one for each address.
+        state: What a listing just said of it, as `state_of` does; None asks the store.
+
+    Raises:
+        CheckpointError: The file is no checkpoint, or a damaged one.
+        FetchError: The store does not answer, or has no such object.
+    """
+    text = os.fspath(uri)
+    if state is None or not state[1]:
+        with reading(text) as (store, inner):
+            count(requests=1)
+            state = state_of(store, inner)
+    note = os.path.join(folder, f"{hashlib.sha256(text.encode()).hexdigest()}.manifest")
+    if state[1] and (known := _recalled(uri, note, state)) is not None:
+        return known
+    raw, size, members = _read(uri)
+    code = _parsed(uri, raw, size, members)
+    if state[1]:
+        said = {"state": state, "size": size, "members": members, "manifest": raw.decode()}
+        with contextlib.suppress(OSError):  # then the next look reads it again
+            os.makedirs(folder, exist_ok=True)
+            userdir.replace(note, json.dumps(said).encode())
+    return code
+
+
+def _recalled(
+    uri: str | os.PathLike[str], note: str, state: tuple[int | None, str]
+) -> RemoteCode | None:
+    try:
+        with open(note, encoding="utf-8") as file:
+            said = json.load(file)
+        if said["state"] == list(state):
+            members = {str(name): int(size) for name, size in said["members"].items()}
+            return _parsed(uri, said["manifest"].encode(), int(said["size"]), members)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return None
+
+
+def _parsed(
+    uri: str | os.PathLike[str], raw: bytes, size: int, members: Mapping[str, int]
+) -> RemoteCode:
+    return RemoteCode(uri, parse(raw, shown(uri)), size, members)
+
+
+def _read(uri: str | os.PathLike[str]) -> tuple[bytes, int, Mapping[str, int]]:
     with opened(uri) as file:
-        ranges = _Ranges(file, where)
-        manifest = parse(ranges.member(MANIFEST), where)
-        return RemoteCode(uri, manifest, file.seek(0, 2), ranges.sizes)
+        ranges = _Ranges(file, shown(uri))
+        return ranges.member(MANIFEST), file.seek(0, 2), ranges.sizes
 
 
 class _Ranges:

@@ -6,20 +6,33 @@ import glob
 import os
 import re
 import shlex
+from typing import TYPE_CHECKING
 
 from codevault.errors import FetchError, MissingCheckpointError
 from codevault.grants import grant
-from codevault.uri import local_path, reading, shown
+from codevault.uri import local_path, reading, shown, state_in
+from codevault_cache.traffic import count
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    State = tuple[int | None, str]
 
 _SUFFIX = ".mpt"
 
 
-def targets(name: str | os.PathLike[str]) -> list[str]:
+def targets(
+    name: str | os.PathLike[str], states: MutableMapping[str, State] | None = None
+) -> list[str]:
     """The checkpoints and commits that a name stands for, sorted.
 
     A pattern has `*` or `[…]` (on this machine also `?`), and `**` for folders at any depth. A
     local folder, or a remote address that ends in `/`, stands for the `.mpt` files in it; so does
     a local folder that a pattern matches.
+
+    Args:
+        name: The name.
+        states: Takes what a listing says of each remote file's state.
 
     Raises:
         MissingCheckpointError: Nothing matches.
@@ -31,7 +44,11 @@ def targets(name: str | os.PathLike[str]) -> list[str]:
     path = local_path(text)
     if path is None:
         pattern = f"{text}*{_SUFFIX}" if text.endswith("/") else text
-        found = _remote(pattern) if "*" in pattern or "[" in pattern else [text]
+        found = (
+            _remote(pattern, {} if states is None else states)
+            if "*" in pattern or "[" in pattern
+            else [text]
+        )
     elif glob.has_magic(path) and not os.path.lexists(path):
         matches = sorted(glob.iglob(path, recursive=True))
         found = [file for match in matches for file in _in_folder(match) or [match]]
@@ -70,7 +87,7 @@ def _in_folder(path: str) -> list[str]:
     return sorted(e.path for e in os.scandir(path) if e.name.endswith(_SUFFIX) and e.is_file())
 
 
-def _remote(pattern: str) -> list[str]:
+def _remote(pattern: str, states: MutableMapping[str, State]) -> list[str]:
     with reading(pattern) as (store, inner):
         if "::" in pattern:
             raise FetchError(
@@ -79,5 +96,8 @@ def _remote(pattern: str) -> list[str]:
                 "name its files one by one",
             )
         store.invalidate_cache()
+        count(requests=1)
         found = store.glob(inner, detail=True)
-        return sorted(store.unstrip_protocol(p) for p, i in found.items() if i["type"] == "file")
+        files = {store.unstrip_protocol(p): i for p, i in found.items() if i["type"] == "file"}
+        states.update({uri: state_in(info) for uri, info in files.items()})
+        return sorted(files)

@@ -107,7 +107,11 @@ def state_of(store: Any, inner: str) -> tuple[int | None, str]:
     """
     # A listing that the store remembers may be older than the object.
     store.invalidate_cache(inner)
-    info: Mapping[str, Any] = store.info(inner)
+    return state_in(store.info(inner))
+
+
+def state_in(info: Mapping[str, Any]) -> tuple[int | None, str]:
+    """The same, from what a store says of one object."""
     if info.get("type") == "directory":
         raise IsADirectoryError("it is a folder")
     said = {k: v for k, v in info.items() if v and not _CONSTANT.fullmatch(k)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import asdict
@@ -25,6 +26,7 @@ _ROWS: Final = 20
 @click.option("--to", metavar="CODE", help="A folder, a full commit, or REPOSITORY@COMMIT.")
 @click.option("--rules", multiple=True, metavar="FILE", help="A rules file; in order.")
 @click.option("--roots", multiple=True, help="A folder of the newer code's import path; in order.")
+@click.option("--overlay", help="A folder whose files are laid over a commit, and travel along.")
 @click.option(
     "--suggest",
     is_flag=False,
@@ -42,6 +44,7 @@ def migrate(
     to: str | None,
     rules: tuple[str, ...],
     roots: tuple[str, ...],
+    overlay: str | None,
     suggest: str | None,
     workspace: str | None,
     dry_run: bool,
@@ -58,31 +61,46 @@ def migrate(
     if (suggest or workspace) and (rules or accept_drift):
         raise click.UsageError("--rules and --accept-drift go with -o and --dry-run")
     if workspace is not None:
-        _workspace(uri, workspace, to, roots, as_json)
+        _workspace(uri, workspace, to, roots, overlay, as_json)
         return
     if suggest is not None:
-        _suggest(uri, suggest, to, roots, as_json)
+        _suggest(uri, suggest, to, roots, overlay, as_json)
         return
     from codevault.migration.migrating import migrate as run
 
-    done = run(
-        uri,
-        output,
-        to=to,
-        rules=rules or None,
-        roots=roots or None,
-        accept_drift=accept_drift,
-    )
+    with _quiet():
+        done = run(
+            uri,
+            output,
+            to=to,
+            rules=rules or None,
+            roots=roots or None,
+            overlay=overlay,
+            accept_drift=accept_drift,
+        )
     echo(as_json, _data(done, output), _lines(done, uri, output))
 
 
-def _suggest(uri: str, path: str, to: str | None, roots: tuple[str, ...], as_json: bool) -> None:
+def _quiet() -> contextlib.AbstractContextManager[Any]:
+    """Both versions of the code may print; that is none of the result."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+def _suggest(
+    uri: str,
+    path: str,
+    to: str | None,
+    roots: tuple[str, ...],
+    overlay: str | None,
+    as_json: bool,
+) -> None:
     """Writes a rules file; the exit code says whether it leaves something open."""
     from codevault.migration.suggestion import suggest_rules
 
     if os.path.lexists(path):
         raise click.UsageError(f"{path} is there already, and may hold answers: --suggest OTHER")
-    found = suggest_rules(uri, to=to, roots=roots or None)
+    with _quiet():
+        found = suggest_rules(uri, to=to, roots=roots or None, overlay=overlay)
     with open(path, "x", encoding="utf-8") as file:
         file.write(found.text)
     data = {"rules": path, **asdict(found)}
@@ -92,11 +110,17 @@ def _suggest(uri: str, path: str, to: str | None, roots: tuple[str, ...], as_jso
 
 
 def _workspace(
-    uri: str, folder: str, to: str | None, roots: tuple[str, ...], as_json: bool
+    uri: str,
+    folder: str,
+    to: str | None,
+    roots: tuple[str, ...],
+    overlay: str | None,
+    as_json: bool,
 ) -> None:
     from codevault.migration.workspace import lay_out
 
-    made = lay_out(uri, folder, to=to, roots=roots or None)
+    with _quiet():
+        made = lay_out(uri, folder, to=to, roots=roots or None, overlay=overlay)
     data = {"workspace": made.folder, "check": made.check, "note": made.suggestion.note}
     lines = [f"wrote {made.folder}: {made.suggestion.note}", f"start with {made.folder}/README.md"]
     echo(as_json, data, lines)

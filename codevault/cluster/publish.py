@@ -15,6 +15,7 @@ from codevault.supply import CachePath, opened, translated, wanted_of
 from codevault.uri import writing
 from codevault_cache import Wanted
 from codevault_cache.errors import CacheError
+from codevault_cache.paths import downloads
 
 if TYPE_CHECKING:
     import os
@@ -87,7 +88,12 @@ def publish(
         written, error = 0, item.error
         if error is None:
             try:
-                written = pushed(item.splint, questions(look(item.uri, trust)), vault, to)
+                written = pushed(
+                    item.splint,
+                    questions(look(item.uri, trust, downloads(vault.roots[0]))),
+                    vault,
+                    to,
+                )
             except CodevaultError as caught:
                 error = caught
         status = "failed" if error else "published" if written else "there"

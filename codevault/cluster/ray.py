@@ -111,8 +111,9 @@ def prefetch(
     """
     checked(pin)
     failures: list[PrefetchItem] = []
-    with workers(jobs, Supplier(opened(None))) as pool:
-        _, looks = sought(uris, trust, pool, failures.append)
+    seeker = Supplier(opened(None), step=failures.append)
+    with workers(jobs, seeker) as pool:
+        _, looks = sought(uris, trust, pool, seeker)
         orders = list(pool.map(carried, looks))
     with _cluster(address) as ray:
         job = _Job(ray, time.monotonic() + seconds, step)

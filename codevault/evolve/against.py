@@ -6,39 +6,61 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from codevault.build import CurrentCode
 from codevault.errors import CodevaultError, UsageError
 from codevault.evolve.sides import Side
 from codevault.repositories import explicit
 from codevault.splint import Splint, mount, mounted
-from codevault.supply import healed, warm
+from codevault.supply import healed, prove, warm
 from codevault.targets import commit_of
+from codevault.trust import allow_architecture
 from codevault_cache import Cache, Snapshot, Wanted, find_worktree
 
 if TYPE_CHECKING:
     from codevault.manifest import Manifest
+    from codevault.trust import Allowed
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-def against_of(against: str | os.PathLike[str] | Splint, manifest: Manifest, vault: Cache) -> Side:
+def against_of(
+    against: str | os.PathLike[str] | Splint, manifest: Manifest, allowed: Allowed, vault: Cache
+) -> Side:
     """The side that an argument of `diagnose` names; its code is mounted, none of it has run.
 
     Roots and shared names are what that code states; where it states none and its default roots do
-    not have the checkpoint's modules, those of the checkpoint.
+    not have the checkpoint's modules, those of the checkpoint: names that it calls shared only
+    under a grant for the checkpoint itself.
+
+    Args:
+        against: As `diagnose` takes it.
+        manifest: The checkpoint's manifest.
+        allowed: Why its own code may run.
+        vault: Where code is kept.
 
     Raises:
+        RefusedError: The checkpoint may not choose what is called in that code. A grant for its
+            repository covers commits of that repository; anything else needs one for itself.
         FetchError: The code could not be had.
         CodeError: It was found and cannot be served.
         UsageError: The argument names no code.
     """
     if isinstance(against, Splint):
         return Side(against, against.name, place=against.snapshot.repo)
+    if against == "current":
+        allow_architecture(manifest, allowed)
+        return Side(CurrentCode(manifest.modules), "the application's current modules")
     text = os.fspath(against)
     repo, commit = _named(text, manifest)
+    if commit == text and manifest.repo is not None and allowed.scope == "repository":
+        prove(manifest.model_copy(update={"commit": commit}), allowed, vault)
+    else:
+        allow_architecture(manifest, allowed)
     before = mounted()
     splint = _mounted(Wanted(repo=repo, commit=commit), vault)
     if not _has_modules(splint, manifest):
-        recorded = Wanted(repo=repo, commit=commit, roots=manifest.roots, shared=manifest.shared)
+        shared = manifest.shared if allowed.scope == "checkpoint" else None
+        recorded = Wanted(repo=repo, commit=commit, roots=manifest.roots, shared=shared)
         try:
             other = _mounted(recorded, vault)
         except CodevaultError:

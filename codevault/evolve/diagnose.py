@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from codevault.build import CurrentCode
 from codevault.checkpoint import open_checkpoint
 from codevault.downloads import fetched
 from codevault.errors import CodevaultError, RefusedError
@@ -14,7 +13,7 @@ from codevault.evolve.examination import examined
 from codevault.evolve.sides import Side, told
 from codevault.splint import Splint, mount, mounted
 from codevault.supply import CachePath, opened, used
-from codevault.trust import Trust, allow, allow_architecture
+from codevault.trust import Trust, allow
 from codevault.uri import shown
 
 if TYPE_CHECKING:
@@ -39,7 +38,8 @@ def diagnose(
         uri: The checkpoint: a path, or an address that fsspec knows.
         against: "current" for the application's own modules; else a folder, a full commit of the
             checkpoint's repository, `repository@<full commit>`, or a splint. Naming it is the grant
-            for that code.
+            for that code; that the checkpoint chooses what is called in it needs a grant for the
+            checkpoint itself, except in commits of a granted repository and in a splint.
         env: Today's environment description, an object of the newer code; None takes the recorded
             one. With it, shapes that the environment changed are told from those that code changed.
         trust: As for `load_policy`: grants for the checkpoint's own code.
@@ -50,7 +50,8 @@ def diagnose(
 
     Raises:
         CheckpointError: The file is no checkpoint, or a damaged one.
-        RefusedError: Nothing grants the checkpoint's code the right to run.
+        RefusedError: Nothing grants the checkpoint's code the right to run, or the checkpoint the
+            right to choose what is called in the newer code.
         FetchError: The newer code could not be had.
         CodeError: The newer code could not be served.
         UsageError: `against` names no code.
@@ -60,11 +61,7 @@ def diagnose(
     checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
     manifest = checkpoint.manifest
     allowed = allow(manifest, trust)
-    if against == "current":
-        allow_architecture(manifest, allowed)
-        new = Side(CurrentCode(manifest.modules), "the application's current modules")
-    else:
-        new = against_of(against, manifest, vault)
+    new = against_of(against, manifest, allowed, vault)
     before = mounted()
     try:
         splint = used(checkpoint, allowed, vault, mount)[0]

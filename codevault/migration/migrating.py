@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from codevault.comparison import Replay
     from codevault.evolve.rules import Rules
+    from codevault.load import Overlay
     from codevault.manifest import Manifest
 
 
@@ -65,6 +66,7 @@ def migrate(
     to: str | os.PathLike[str] | None = None,
     rules: Sequence[str | os.PathLike[str]] | None = None,
     roots: Sequence[str] | None = None,
+    overlay: Overlay = None,
     accept_drift: bool = False,
     cache: CachePath = None,
 ) -> Migration:
@@ -79,6 +81,7 @@ def migrate(
             and the checkpoint was saved without.
         roots: Folders of the newer code's import path; None takes what it states, and then what
             the checkpoint records.
+        overlay: Files laid over a commit, as for `load_code`; they travel.
         accept_drift: Whether a policy that gives other outputs than recorded is written too. The
             difference is recorded, and the new probe holds what it gives now.
         cache: As for `load_policy`.
@@ -97,7 +100,7 @@ def migrate(
     where, vault = shown(uri), opened(cache)
     checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
     source = checkpoint.manifest
-    target = target_of(None if to is None else os.fspath(to), source, roots, vault)
+    target = target_of(None if to is None else os.fspath(to), source, roots, overlay, vault)
     chain = _given(rules) if rules is not None else _stated(target, source)
     with kept_rng(), explained(source), alone(Side(target.splint, str(target))):
         attempt = attempted(checkpoint, target.splint, chain, where)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from codevault.checkpoint import Checkpoint
+    from codevault.load import Overlay
     from codevault.probe import Probe
     from codevault_cache import Cache
 
@@ -68,6 +69,7 @@ def suggest_rules(
     *,
     to: str | os.PathLike[str] | None = None,
     roots: Sequence[str] | None = None,
+    overlay: Overlay = None,
     trust: Trust = None,
     cache: CachePath = None,
 ) -> Suggestion:
@@ -79,6 +81,7 @@ def suggest_rules(
         uri: The checkpoint.
         to: The newer code, as for `migrate`.
         roots: As for `migrate`.
+        overlay: As for `migrate`.
         trust: As for `load_policy`.
         cache: As for `load_policy`.
 
@@ -90,7 +93,9 @@ def suggest_rules(
     where, vault = shown(uri), opened(cache)
     checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
     weights.verify_digest(checkpoint)
-    target = target_of(None if to is None else os.fspath(to), checkpoint.manifest, roots, vault)
+    target = target_of(
+        None if to is None else os.fspath(to), checkpoint.manifest, roots, overlay, vault
+    )
     old, new = _old_side(checkpoint, trust, vault), Side(target.splint, str(target))
     with kept_rng(), alone(old):
         before = _before(old, checkpoint)

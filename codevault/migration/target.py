@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from codevault.captured import Captured, Selection
+from codevault.convert import spaces
 from codevault.diff.sides import named
 from codevault.errors import CaptureError, CodevaultError, UsageError
 from codevault.evolve.ownimports import modules_of
@@ -18,8 +21,9 @@ from codevault_cache import find_worktree, overlay_entries
 from codevault_cache.errors import CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from codevault.load import Overlay
     from codevault.manifest import Manifest
     from codevault.splint import Splint
     from codevault_cache import Cache
@@ -40,12 +44,17 @@ class Target:
     def __str__(self) -> str:
         snapshot = self.splint.snapshot
         place = self.top or snapshot.repo or "code without a repository"
-        changed = " with uncommitted changes" if snapshot.overlay else ""
+        what = "uncommitted changes" if self.top else "files laid over it"
+        changed = f" with {what}" if snapshot.overlay else ""
         return f"{place} @ {(snapshot.commit or 'no commit')[:12]}{changed}"
 
 
 def target_of(
-    to: str | None, manifest: Manifest, roots: Sequence[str] | None, cache: Cache
+    to: str | None,
+    manifest: Manifest,
+    roots: Sequence[str] | None,
+    overlay: Overlay,
+    cache: Cache,
 ) -> Target:
     """The code that is meant.
 
@@ -55,10 +64,11 @@ def target_of(
         manifest: Of the checkpoint. Where neither caller nor repository say roots and shared
             names, it does.
         roots: Folders of the import path; None takes what the repository states.
+        overlay: Files laid over a commit; None lays over what `codevault convert` had to.
         cache: Where code is kept.
 
     Raises:
-        UsageError: It names no code.
+        UsageError: It names no code, or files are to be laid over a folder.
         FetchError: The code could not be had.
         CodeError: It was found and cannot be served.
     """
@@ -76,26 +86,44 @@ def target_of(
             "",
             f"codevault migrate URI --to {what.repo or 'FOLDER'}",
         )
-    splint = load_code(what.repo, what.commit, roots=roots, cache=cache)
+    load = partial(load_code, what.repo, what.commit, cache=cache)
+    splint = _rooted(partial(load, overlay=overlay), manifest, roots)
+    if overlay is None and (laid := _laid(splint, manifest)):
+        overlay, snapshot = laid, splint.snapshot
+        splint = load(roots=snapshot.roots, shared=snapshot.shared, overlay=laid)
+    top = find_worktree(what.repo) if what.commit is None else None
+    if overlay is not None and top is not None:
+        raise UsageError(
+            f"files are to be laid over {text}, which is a folder as it is now",
+            "they can be laid over a commit, or be committed there",
+            f"codevault migrate URI --to {shlex.quote(f'{top}@{splint.snapshot.commit}')}",
+        )
+    return Target(splint, top)
+
+
+def _rooted(load: Callable[..., Splint], manifest: Manifest, roots: Sequence[str] | None) -> Splint:
+    """The code; with roots and shared names of the checkpoint where it states none that fit."""
+    splint = load(roots=roots)
     snapshot = splint.snapshot
     own = {name.partition(".")[0] for name in modules_of(splint.tree.paths, snapshot.roots)}
     elsewhere = not own & {name.partition(".")[0] for name in manifest.modules}
-    if roots is None and (elsewhere or (manifest.shared and not snapshot.shared)):
-        splint = _as_recorded(splint, what.repo, what.commit, manifest, cache)
-    return Target(splint, find_worktree(what.repo) if what.commit is None else None)
-
-
-def _as_recorded(
-    splint: Splint, repo: str, commit: str | None, manifest: Manifest, cache: Cache
-) -> Splint:
-    """The code with roots and shared names of the checkpoint, if it has such folders."""
-    shared = splint.snapshot.shared or manifest.shared
+    if roots is not None or not (elsewhere or (manifest.shared and not snapshot.shared)):
+        return splint
     try:
-        return load_code(repo, commit, roots=manifest.roots, shared=shared, cache=cache)
+        return load(roots=manifest.roots, shared=snapshot.shared or manifest.shared)
     except CodevaultError as error:
         if error.reference != "roots-missing":
             raise
         return splint
+
+
+def _laid(splint: Splint, manifest: Manifest) -> dict[str, str] | None:
+    """What `codevault convert` lays over the code of a Stable-Baselines3 policy, if it did."""
+    root = splint.snapshot.roots[0]
+    path = f"{spaces.MODULE}.py" if root == "." else f"{root}/{spaces.MODULE}.py"
+    if spaces.MODULE not in manifest.modules or path in splint.tree.paths:
+        return None
+    return {path: spaces.SOURCE}
 
 
 def captured(target: Target, policy: Any) -> Captured:

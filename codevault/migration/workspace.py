@@ -78,10 +78,13 @@ def lay_out(
     *,
     to: str | os.PathLike[str] | None = None,
     roots: Sequence[str] | None = None,
+    overlay: str | None = None,
     trust: Trust = None,
     cache: CachePath = None,
 ) -> Workspace:
     """Writes a workspace into an empty or new folder; arguments are those of `suggest_rules`.
+
+    An overlay is a folder here, so that the script can name it.
 
     Raises:
         UsageError: The folder has something in it, or nobody says which newer code is meant.
@@ -93,11 +96,12 @@ def lay_out(
     source, target = _absolute(os.fspath(uri)), _named(None if to is None else os.fspath(to))
     vault = opened(cache)
     between = difference(source, target, roots=roots or (), cache=vault)
-    found = suggest_rules(source, to=target, roots=roots, trust=trust, cache=vault)
+    found = suggest_rules(source, to=target, roots=roots, overlay=overlay, trust=trust, cache=vault)
     os.makedirs(place, exist_ok=True)
     _tree(os.path.join(place, "old"), between.old.tree)
     _tree(os.path.join(place, "new"), between.new.tree)
     line = ["migrate", source, "--to", target, *(w for r in roots or () for w in ("--roots", r))]
+    line += [] if overlay is None else ["--overlay", os.path.abspath(overlay)]
     texts = {
         "README.md": _readme(source, target, line, found),
         "code.diff": _diff(between),

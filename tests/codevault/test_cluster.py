@@ -40,7 +40,7 @@ def run(*arguments: str) -> Any:
 
 
 def parcel_of(fleet: Fleet, trust: list[str], mirror: str = "") -> Parcel:
-    looks = [carried(look(name, trust)) for name in fleet.named(0, 1)]
+    looks = [carried(look(name, trust, "")) for name in fleet.named(0, 1)]
     report, parcel = node.read(pickle.loads(pickle.dumps(looks)), mirror, None, "")
     assert report.ok, report.failures
     carried_over: Parcel = pickle.loads(pickle.dumps(parcel))

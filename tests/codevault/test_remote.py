@@ -178,6 +178,55 @@ def test_s3_patterns_and_folders_are_prefetched(bucket: Any, tmp_path: Path, wal
     assert none.error.hint == "codevault prefetch 's3://runs/nothing/**/*.mpt'"
 
 
+def test_s3_a_second_prefetch_of_a_pattern_asks_for_the_list_alone(
+    bucket: Any, tmp_path: Path, walker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real = type(bucket)._call_s3
+
+    async def counted(self: Any, method: str, *args: Any, **options: Any) -> Any:
+        asked.append(method)
+        return await real(self, method, *args, **options)
+
+    monkeypatch.setattr(type(bucket), "_call_s3", counted)
+    codevault.save_policy(tmp_path / "a.mpt", walker.net.Walker(), probe=OBS)
+    for number in range(6):
+        bucket.put_file(str(tmp_path / "a.mpt"), f"runs/second/{number}.mpt")
+    pattern = "s3://runs/second/*.mpt"
+    first = codevault.prefetch([pattern])
+    asked.clear()
+    second = codevault.prefetch([pattern])
+    assert [item.status for item in second.items] == ["hit"] * 6
+    assert second.requests == 1 < first.requests
+    assert "get_object" not in asked
+    assert "head_object" not in asked
+
+    # What was replaced since then is read anew, and so is one whose note is damaged.
+    walker.commit({"src/walker/scale.py": "SCALE = 5.0\n"})
+    codevault.save_policy(tmp_path / "b.mpt", walker.load("walker.net").Walker(), probe=OBS)
+    bucket.put_file(str(tmp_path / "b.mpt"), "runs/second/3.mpt")
+    notes = sorted(Path(os.environ["CODEVAULT_CACHE"], "checkpoints").glob("*.manifest"))
+    assert len(notes) == 6
+    notes[0].write_text(notes[0].read_text()[:-200])
+    third = codevault.prefetch([pattern])
+    splints = {item.uri: item.splint for item in third.items}
+    assert third.ok
+    assert splints["s3://runs/second/3.mpt"] != splints["s3://runs/second/2.mpt"]
+    assert codevault.prefetch([pattern]).requests == 1
+
+
+def test_a_second_prefetch_asks_whether_the_file_is_the_same(
+    site: Any, folder: Path, walker: Any
+) -> None:
+    codevault.save_policy(folder / "best.mpt", walker.net.Walker(), probe=OBS)
+    uri = f"{site.url}/best.mpt"
+    assert codevault.prefetch([uri]).ok
+    site.requests.clear()
+    again = codevault.prefetch([uri])
+    assert (again.ok, again.requests) == (True, 1)
+    assert [asked.partition(" ")[0] for asked in site.requests] == ["HEAD"]
+
+
 def test_s3_errors_name_the_object(bucket: Any) -> None:
     for uri in ("s3://runs/none.mpt", "s3://no-such-bucket/none.mpt"):
         with pytest.raises(FetchError, match=r"none\.mpt could not be read"):

@@ -540,3 +540,22 @@ def test_what_a_constructor_draws_is_no_drift(project: Any, best: str, tmp_path:
     codevault.save_policy(tmp_path / "drawn.mpt", net.Walker(), probe=torch.ones(2, 4))
     found = codevault.diagnose(tmp_path / "drawn.mpt", project.top)
     assert not found, str(found)
+
+
+def test_a_grant_for_the_repository_covers_its_commits_and_not_the_folder(
+    fleet: Any, walker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger's checkpoint chooses what is called, and what it calls shared is in its reach."""
+    (path,) = fleet.named(0)
+    trust = [fleet.repo]
+    found = codevault.diagnose(path, fleet.commits[3], trust=trust)
+    assert kinds(found) == [("probe", "differs", "out")]
+    for target in (walker.top, f"{walker.top}@{fleet.commits[3]}", "current"):
+        with pytest.raises(RefusedError, match="may not choose what runs"):
+            codevault.diagnose(path, target, trust=trust)
+    own = f"sha256:{codevault.read_manifest(path).checkpoint_digest}"
+    assert kinds(codevault.diagnose(path, walker.top, trust=[own])) == kinds(found)
+    unmerged = walker.commit({"src/walker/scale.py": "raise SystemError"})
+    walker.git("push", "--quiet", "origin", "HEAD:refs/pull/1/head")
+    with pytest.raises(RefusedError, match="on no branch or tag"):
+        codevault.diagnose(path, unmerged, trust=trust)

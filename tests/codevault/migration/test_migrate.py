@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import codevault
 from codevault.cli import main
-from codevault.errors import ProbeError, RulesError, StateDictError
+from codevault.errors import ProbeError, RulesError, StateDictError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,6 +145,31 @@ def test_a_commit_can_be_the_target(old: Any, form: str) -> None:
     assert done.manifest is not None
     assert done.manifest.commit == old.today
     assert torch.equal(codevault.load_policy(old.new)(old.obs), old.policy(old.obs))
+
+
+def test_files_can_be_laid_over_a_commit_and_travel(
+    old: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = RULES.replace("walker.nets:Policy", "bridge:policy")
+    (tmp_path / "r.toml").write_text(rules)
+    bridge = {"src/bridge.py": "from walker.nets import Policy\ndef policy(obs_dim):\n"}
+    bridge["src/bridge.py"] += "    return Policy(obs_dim)\n"
+    with pytest.raises(UsageError, match="a folder as it is now"):
+        codevault.migrate(old.path, rules=[old.rules], overlay=bridge)
+    done = codevault.migrate(old.path, old.new, to=old.today, rules=[old.rules], overlay=bridge)
+    assert done.manifest is not None
+    assert done.manifest.commit == old.today
+    assert done.class_path == "bridge:policy"
+    monkeypatch.setenv("CODEVAULT_CACHE", str(tmp_path / "other"))
+    assert torch.equal(codevault.load_policy(old.new)(old.obs), old.policy(old.obs))
+
+
+def test_what_the_code_prints_is_none_of_the_result(old: Any) -> None:
+    source = (old.project.top / "src/walker/nets.py").read_text()
+    old.project.commit({"src/walker/nets.py": f"print('chatty')\n{source}"})
+    done = run(old.path, "--rules", old.rules, "--dry-run", "--json")
+    assert json.loads(done.stdout)["class_path"] == "walker.nets:Policy"
+    assert "chatty" in done.stderr
 
 
 def test_other_outputs_are_refused_unless_accepted_and_then_recorded(old: Any) -> None:
