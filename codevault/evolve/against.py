@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -49,7 +51,10 @@ def against_of(
         return Side(against, against.name, place=against.snapshot.repo)
     if against == "current":
         allow_architecture(manifest, allowed)
-        return Side(CurrentCode(manifest.modules), "the application's current modules")
+        tops = sorted({name.partition(".")[0] for name in manifest.modules})
+        places = sorted({place for top in tops if (place := _place(top)) is not None})
+        label = "the application's current modules"
+        return Side(CurrentCode(manifest.modules), ", ".join((label, *places)))
     text = os.fspath(against)
     repo, commit = _named(text, manifest)
     if commit == text and manifest.repo is not None and allowed.scope == "repository":
@@ -74,6 +79,16 @@ def against_of(
         is_folder=commit is None,
         fresh=splint.name not in before,
     )
+
+
+def _place(top: str) -> str | None:
+    """The folder in which this Python finds a top-level module; it is not imported."""
+    with contextlib.suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(top)
+        folders = list((spec and spec.submodule_search_locations) or ())
+        if spec is not None and (folders or spec.origin):
+            return os.path.dirname(folders[0] if folders else str(spec.origin))
+    return None
 
 
 def around(manifest: Manifest) -> str:

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 Family = Literal["config", "keys", "shapes", "packages", "probe"]
 
 FAMILIES: Final[tuple[Family, ...]] = ("config", "keys", "shapes", "packages", "probe")
-_FEW: Final = 6
+_FEW: Final = 5
 """How many causes of a family the text shows; `--json` has all."""
-_LINES: Final = 4
+_LINES: Final = 3
 """How many lines of a cause."""
 _WIDTH: Final = 100
 

@@ -204,7 +204,9 @@ def _behaviour(
         checked["probe"] = "none was recorded: nothing can show that it behaves"
         return []
     if resized or not (names.same or certain):
-        checked["probe"] = "not replayed: keys or shapes do not fit"
+        unsure = names.match.asked and not (resized or names.match.dropped or names.match.added)
+        why = "which key became which is not certain" if unsure else "keys or shapes do not fit"
+        checked["probe"] = f"not replayed: {why}"
         return []
     renames = {} if names.same else names.renames
     wrong = fitted(policy, weights.map_weights(case.checkpoint), renames)

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 from difflib import SequenceMatcher
+from functools import partial
 from typing import TYPE_CHECKING
 
 from codevault.build import CurrentCode
@@ -97,13 +98,15 @@ def _of_tree(splint: Splint) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for root in splint.snapshot.roots:
             start = "" if root == "." else f"{root}/"
             if path.endswith(".py") and path.startswith(start):
-                yield _named(path[len(start) :]), lambda path=path: tree.read(path)  # type: ignore[misc]
+                yield _named(path[len(start) :]), partial(tree.read, path)
                 break
 
 
 def _of_package(top: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
     with contextlib.suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(top)
+        if spec is not None and spec.has_location and str(spec.origin).endswith(".py"):
+            yield top, partial(_read, str(spec.origin))
         for folder in (spec and spec.submodule_search_locations) or ():
             above = os.path.dirname(folder)
             for here, folders, files in os.walk(folder):
@@ -111,7 +114,7 @@ def _of_package(top: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
                 for file in sorted(files)[:_FILES]:
                     if file.endswith(".py"):
                         path = os.path.join(here, file)
-                        yield _named(os.path.relpath(path, above)), lambda p=path: _read(p)  # type: ignore[misc]
+                        yield _named(os.path.relpath(path, above)), partial(_read, path)
 
 
 def _read(path: str) -> bytes:

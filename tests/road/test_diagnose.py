@@ -22,6 +22,32 @@ def make(hidden):
     box = spaces.Box(-1.0, 1.0, (8,), np.float32)
     return ActorCriticPolicy(box, box, lambda _: 1e-3, net_arch=[hidden, hidden])
 """
+CRITICS = """
+import sys
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+for name in [name for name in sys.modules if name.partition(".")[0] == "gymnasium"]:
+    sys.modules.setdefault(name.replace("gymnasium", "gym", 1), sys.modules[name])
+
+from stable_baselines3.td3.policies import TD3Policy
+
+class Player(TD3Policy):
+    def __init__(self):
+        box = spaces.Box(-1.0, 1.0, (8,), np.float32)
+        super().__init__(box, box, lambda _: 1e-3)
+
+    def forward(self, obs):
+        return self.actor(obs), *self.critic(obs, self.actor(obs))
+"""
+SAVE_CRITICS = """
+import sys, torch, codevault
+repo, commit, path = sys.argv[1:]
+player = codevault.load_code(repo, commit).load_symbol("player:Player")
+codevault.save_policy(path, player(), architecture={"class_path": player}, probe=torch.ones(2, 8))
+"""
 SAVE_SB3 = """
 import sys, torch, codevault
 repo, commit, path = sys.argv[1:]
@@ -72,6 +98,23 @@ def test_stable_baselines3_kept_what_its_policies_are(tmp_path: Path) -> None:
     found = diagnosed(tmp_path, SAVE_SB3, *commits)
     assert found["causes"] == []
     assert found["checked"]["probe"] == "equal: 3 recorded outputs reproduced"
+
+
+def test_critics_that_were_renumbered_are_matched_and_the_probe_agrees(tmp_path: Path) -> None:
+    """Matched by name they would be swapped: `q1_net` looks like `qf1`, and is `qf0`."""
+    commits = released(tmp_path, "stable_baselines3", ("0.6.0", "2.7.0"), CRITICS)
+    found = diagnosed(tmp_path, SAVE_CRITICS, *commits)
+    renamed = {cause["name"]: cause["new"] for cause in found["causes"]}
+    assert all(cause["kind"] == "renamed" for cause in found["causes"])
+    assert {name: new[0].rpartition(".0.")[0] for name, new in renamed.items()} == {
+        "critic.q1_net.*": "critic.qf0",
+        "critic.q2_net.*": "critic.qf1",
+        "critic_target.q1_net.*": "critic_target.qf0",
+        "critic_target.q2_net.*": "critic_target.qf1",
+    }
+    assert found["checked"]["probe"].startswith("equal: 3 recorded outputs reproduced")
+    subjects = {cause["introduced"]["subject"] for cause in found["causes"]}
+    assert subjects == {"release 2.7.0"}
 
 
 def test_rsl_rl_3_wants_other_arguments(tmp_path: Path) -> None:

@@ -513,7 +513,10 @@ def test_the_command_looks_at_the_work_tree_around_this_folder(
 ) -> None:
     changed(project, ("self.body", "self.encoder"))
     elsewhere = json.loads(CliRunner().invoke(main, ["diagnose", best, "--json"]).output)
-    assert (elsewhere["ok"], elsewhere["new"]) == (True, "the application's current modules")
+    assert (elsewhere["ok"], elsewhere["new"]) == (
+        True,
+        f"the application's current modules, {project.top / 'src'}",
+    )
     monkeypatch.chdir(project.top / "src")
     here = json.loads(CliRunner().invoke(main, ["diagnose", best, "--json"]).output)
     assert (here["ok"], here["new"].partition(" ")[0]) == (False, str(project.top))
@@ -559,3 +562,30 @@ def test_a_grant_for_the_repository_covers_its_commits_and_not_the_folder(
     walker.git("push", "--quiet", "origin", "HEAD:refs/pull/1/head")
     with pytest.raises(RefusedError, match="on no branch or tag"):
         codevault.diagnose(path, unmerged, trust=trust)
+
+
+def test_what_cannot_be_told_apart_is_asked_with_its_candidates(
+    project: Any, tmp_path: Path
+) -> None:
+    twins = SOURCE.replace(
+        "self.gain =",
+        "self.left, self.right = (torch.nn.Linear(2, 2) for _ in range(2))\n        self.gain =",
+    )
+    twins = twins.replace(
+        "return self.gain *", "return self.left(obs[:, :2]) - self.right(obs[:, 2:]) +"
+    )
+    project.commit({"src/walker/__init__.py": "", NET: twins})
+    net = project.load("walker.net")
+    best = str(tmp_path / "twins.mpt")
+    codevault.save_policy(best, net.Walker(), probe=torch.ones(2, 4))
+    swapped = twins.replace("self.left, self.right =", "self.beta, self.alpha =")
+    project.commit(
+        {NET: swapped.replace("self.left(", "self.alpha(").replace("self.right(", "self.beta(")}
+    )
+    found = codevault.diagnose(best, project.top)
+    asked = [cause for cause in found.causes if cause.kind == "asked"]
+    assert sorted(cause.name for cause in asked) == ["left.*", "right.*"], str(found)
+    for cause in asked:
+        for candidates in cause.new:
+            assert {key.partition(".")[0] for key in candidates} == {"alpha", "beta"}
+    assert found.checked["probe"] == "not replayed: which key became which is not certain"
