@@ -12,14 +12,15 @@ from codevault.errors import CodeError
 from codevault.evolve.description import Node, edited, edited_env, joined, nodes_of, references_of
 from codevault.evolve.diagnosis import Cause
 from codevault.evolve.fields import REQUIRED, Fields, fields_of, values_of
-from codevault.evolve.nearby import elsewhere, is_defined, is_importable, renamed
+from codevault.evolve.nearby import Sources, is_importable
 from codevault.evolve.places import Found, Place
 from codevault.evolve.sides import told
 from codevault.evolve.values import flattened
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from codevault.build import CodeVersion
     from codevault.evolve.sides import Side
 
 _CERTAIN: Final = 0.6
@@ -48,11 +49,18 @@ def configs(old: Side, new: Side, description: dict[str, Any], env: Any) -> Conf
     """Compares what the recorded architecture means on both sides; nothing is built."""
     found: list[Found] = []
     moved: dict[str, str] = {}
+    read: dict[int, Sources] = {}
+
+    def sources_of(code: CodeVersion) -> Sources:
+        if id(code) not in read:
+            read[id(code)] = Sources(code)
+        return read[id(code)]
+
     for name in references_of(description, env):
         try:
             new.find(name)
         except Exception as error:
-            cause, there = _lost(old, new, name, error)
+            cause, there = _lost(old, new, name, error, sources_of)
             found.append(cause)
             moved[name] = there
     changes: dict[str, Mapping[str, str | None]] = {}
@@ -77,27 +85,31 @@ def configs(old: Side, new: Side, description: dict[str, Any], env: Any) -> Conf
     )
 
 
-def _lost(old: Side, new: Side, name: str, error: Exception) -> tuple[Found, str]:
+def _lost(
+    old: Side, new: Side, name: str, error: Exception, sources_of: Callable[[CodeVersion], Sources]
+) -> tuple[Found, str]:
     """The cause of a name that the new code does not have, and where it stands now, if known."""
-    if new.code is not None and is_defined(new.code, name):
+    place = _place_of(old, name)
+    assert new.code is not None
+    sources = sources_of(new.code)
+    if not isinstance(error, CodeError) and sources.mentions(name):
         text = f"{name} cannot be imported: {told(error, new)}"
         return Found(Cause("config", "raised", name, text, name, None), Place(())), ""
-    near = elsewhere(new.code, name) if new.code is not None else []
-    if new.code is not None and old.code is not None and not near:
-        now = renamed(old.code, new.code, name)
+    near = sources.elsewhere(name)
+    if not near and old.code is not None:
+        now = sources.renamed(sources_of(old.code), name)
         near = [] if now is None else [now]
     for there in near:
-        if not _has(new, there):
-            continue
-        cause = Cause("config", "moved", name, f"{name} is now {there}?", name, there)
-        return Found(cause, _place_of(old, name)), there
+        if _has(new, there):
+            text = f"{name} is now {there}?"
+            return Found(Cause("config", "moved", name, text, name, there), place), there
     what = f"; one of its name stands in {near[0]}" if near else ""
     raised = "" if isinstance(error, CodeError) else f": {told(error, new)}"
     top = name.replace(":", ".").partition(".")[0]
     if isinstance(new.code, CurrentCode) and not is_importable(top):
         raised = f": this Python does not find {top}; --against DIR takes a folder that has it"
     text = f"{name} is not in the new code{what}{raised}"
-    return Found(Cause("config", "gone", name, text, name, None), _place_of(old, name)), ""
+    return Found(Cause("config", "gone", name, text, name, None), place), ""
 
 
 def _has(side: Side, name: str) -> bool:

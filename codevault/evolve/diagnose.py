@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from codevault import loadlog
 from codevault.checkpoint import open_checkpoint
 from codevault.downloads import fetched
 from codevault.errors import CodevaultError, RefusedError
@@ -17,8 +18,11 @@ from codevault.trust import Trust, allow
 from codevault.uri import shown
 
 if TYPE_CHECKING:
+    from codevault.checkpoint import Checkpoint
     from codevault.evolve.diagnosis import Diagnosis
     from codevault.manifest import Manifest
+    from codevault.trust import Allowed
+    from codevault_cache import Cache
 
 
 def diagnose(
@@ -62,19 +66,33 @@ def diagnose(
     manifest = checkpoint.manifest
     allowed = allow(manifest, trust)
     new = against_of(against, manifest, allowed, vault)
-    before = mounted()
+    try:
+        old = _own(checkpoint, allowed, vault)
+        name = old.code.name if isinstance(old.code, Splint) else None
+        loadlog.note(where, manifest, name, allowed.reason)
+        try:
+            return examined(checkpoint, where, old, new, env, vault)
+        finally:
+            _leave(old)
+    finally:
+        _leave(new)
+
+
+def _own(checkpoint: Checkpoint, allowed: Allowed, vault: Cache) -> Side:
+    """The checkpoint's own code, or why it could not be had."""
+    label, before = _label(checkpoint.manifest), mounted()
     try:
         splint = used(checkpoint, allowed, vault, mount)[0]
-        old = Side(splint, _label(manifest), fresh=splint.name not in before)
     except RefusedError:
         raise
     except CodevaultError as error:
-        old = Side(None, _label(manifest), told(error, Side(None, "")))
-    found = examined(checkpoint, where, old, new, env, vault)
-    for side in (old, new):
-        if side.fresh and isinstance(side.code, Splint):
-            side.code.unload()
-    return found
+        return Side(None, label, told(error, Side(None, "")))
+    return Side(splint, label, fresh=splint.name not in before)
+
+
+def _leave(side: Side) -> None:
+    if side.fresh and isinstance(side.code, Splint):
+        side.code.unload()
 
 
 def _label(manifest: Manifest) -> str:

@@ -22,13 +22,6 @@ _FILES = 5000
 _DEFINED = re.compile(rb"^(class|def)\s+(\w+)", re.MULTILINE)
 
 
-def is_defined(code: CodeVersion, name: str) -> bool:
-    """Whether the module of that name has such a definition at its top, going by its source."""
-    module, top, _ = _parted(name)
-    found = (_definitions(read) for other, read in _modules(code) if other == module)
-    return top in next(found, {})
-
-
 def is_importable(top: str) -> bool:
     """Whether this Python finds a top-level module of that name; it is not imported."""
     with contextlib.suppress(ImportError, ValueError):
@@ -36,48 +29,54 @@ def is_importable(top: str) -> bool:
     return False
 
 
-def elsewhere(code: CodeVersion, name: str) -> list[str]:
-    """Class paths of definitions with the same last name at the top of other modules.
+class Sources:
+    """The modules of a code by name; what was read once is kept."""
 
-    Args:
-        code: The new code.
-        name: The class path that it does not have.
+    def __init__(self, code: CodeVersion) -> None:
+        self._readers = dict(_modules(code))
+        self._read: dict[str, bytes] = {}
 
-    Returns:
-        The nearest by their modules' names first.
-    """
-    module, top, rest = _parted(name)
-    found = [
-        f"{other}:{top}{rest}"
-        for other, read in _modules(code)
-        if other != module and top in _definitions(read)
-    ]
-    return sorted(found, key=lambda path: -_alike(path.partition(":")[0], module))
+    def mentions(self, name: str) -> bool:
+        """Whether the module of a class path has that name at all: defined there, or imported."""
+        module, top, _ = _parted(name)
+        return re.search(rf"\b{re.escape(top)}\b".encode(), self.read(module)) is not None
 
+    def elsewhere(self, name: str) -> list[str]:
+        """Class paths of definitions with the same last name at the top of other modules.
 
-def renamed(old: CodeVersion, new: CodeVersion, name: str) -> str | None:
-    """What a definition may be called now: the one that its module has got since, if it is one."""
-    module, top, rest = _parted(name)
-    before, after = (
-        next((_definitions(read) for other, read in _modules(code) if other == module), {})
-        for code in (old, new)
-    )
-    come = [other for other, kind in after.items() if other not in before and kind == before[top]]
-    return f"{module}:{come[0]}{rest}" if len(come) == 1 else None
+        The nearest by their modules' names come first.
+        """
+        module, top, rest = _parted(name)
+        others = (other for other in self._readers if other != module)
+        found = [f"{other}:{top}{rest}" for other in others if top in self.definitions(other)]
+        return sorted(found, key=lambda path: -_alike(path.partition(":")[0], module))
+
+    def renamed(self, old: Sources, name: str) -> str | None:
+        """What a definition may be called now: what its module got since, if that is one."""
+        module, top, rest = _parted(name)
+        before, after = old.definitions(module), self.definitions(module)
+        kind = before.get(top)
+        come = [other for other, what in after.items() if other not in before and what == kind]
+        return f"{module}:{come[0]}{rest}" if len(come) == 1 else None
+
+    def definitions(self, module: str) -> dict[str, str]:
+        """Classes and functions at the top of a module: name to `class` or `def`."""
+        found = _DEFINED.findall(self.read(module))
+        return {name.decode(): kind.decode() for kind, name in found}
+
+    def read(self, module: str) -> bytes:
+        """The source of a module; nothing where there is none that can be read."""
+        if module not in self._read:
+            self._read[module] = b""
+            with contextlib.suppress(Exception):
+                self._read[module] = self._readers[module]()
+        return self._read[module]
 
 
 def _parted(name: str) -> tuple[str, str, str]:
     module, _, attributes = name.partition(":") if ":" in name else name.rpartition(".")
     top, dot, rest = attributes.partition(".")
     return module, top, dot + rest
-
-
-def _definitions(read: Callable[[], bytes]) -> dict[str, str]:
-    """Classes and functions at the top of a file: name to `class` or `def`."""
-    try:
-        return {name.decode(): kind.decode() for kind, name in _DEFINED.findall(read())}
-    except Exception:
-        return {}  # a file that cannot be read defines nothing
 
 
 def _alike(one: str, other: str) -> float:
@@ -94,8 +93,9 @@ def _modules(code: CodeVersion) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 def _of_tree(splint: Splint) -> Iterator[tuple[str, Callable[[], bytes]]]:
     tree = splint.tree
+    roots = sorted(splint.snapshot.roots, key=lambda root: -len(root.removeprefix(".")))
     for path in sorted(tree.paths)[: _FILES * 4]:
-        for root in splint.snapshot.roots:
+        for root in roots:
             start = "" if root == "." else f"{root}/"
             if path.endswith(".py") and path.startswith(start):
                 yield _named(path[len(start) :]), partial(tree.read, path)

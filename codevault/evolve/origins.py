@@ -92,13 +92,15 @@ def _is_clean(new: Side, search: _Search) -> bool:
         return new.code.snapshot.overlay is None
     files = {name: _file(sys.modules.get(name)) for name in search.modules}
     newest = len(search.past.steps) - 1
-    return all(_blob(file) == search.module(newest, name) for name, file in files.items() if file)
+    digits = len(search.past.steps[0].commit)
+    blobs = {name: _blob(file, digits) for name, file in files.items() if file}
+    return all(blob == search.module(newest, name) for name, blob in blobs.items())
 
 
-def _blob(file: str) -> str | None:
+def _blob(file: str, digits: int) -> str | None:
     try:
         with open(file, "rb") as opened:
-            return object_id("blob", opened.read())
+            return object_id("blob", opened.read(), sha256=digits == 64)
     except OSError:
         return None
 

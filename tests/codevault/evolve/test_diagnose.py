@@ -589,3 +589,37 @@ def test_what_cannot_be_told_apart_is_asked_with_its_candidates(
         for candidates in cause.new:
             assert {key.partition(".")[0] for key in candidates} == {"alpha", "beta"}
     assert found.checked["probe"] == "not replayed: which key became which is not certain"
+
+
+@pytest.mark.parametrize("current", [False, True])
+def test_what_moved_to_another_module_is_followed(
+    project: Any, tmp_path: Path, current: bool
+) -> None:
+    config = "src/walker/config.py"
+    text = MODELS["dataclass"]
+    project.commit({"src/walker/__init__.py": "", NET: BY_CONFIG, config: text})
+    net = project.load("walker.net")
+    best = str(tmp_path / "best.mpt")
+    policy = net.Walker(sys.modules["walker.config"].Config(hidden=6))
+    given = {"class_path": net.Walker, "kwargs": {"config": policy.config}}
+    codevault.save_policy(best, policy, architecture=given, probe=torch.ones(2, 4))
+    moved = BY_CONFIG.replace("walker.config", "walker.settings.model").replace(
+        "self.body", "self.encoder"
+    )
+    files = {config: None, "src/walker/settings/__init__.py": "", NET: moved}
+    commit = project.commit(files | {"src/walker/settings/model.py": text})
+    project.load("walker.net")
+    found = codevault.diagnose(best, "current" if current else project.top)
+    assert kinds(found) == [
+        ("config", "moved", "walker.config:Config"),
+        ("keys", "renamed", "body.*"),
+    ], str(found)
+    assert found.causes[0].new == "walker.settings.model:Config"
+    assert {c.introduced.commit for c in found.causes if c.introduced} == {commit}
+    assert "reproduced" in found.checked["probe"]
+
+
+def test_the_log_of_loads_has_it(project: Any, best: str) -> None:
+    against(project, best)
+    log = json.loads(CliRunner().invoke(main, ["trust", "log", "--json"]).output)
+    assert log[-1]["uri"] == best
