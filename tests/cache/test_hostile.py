@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codevault_cache import Cache, Wanted, errors, overlay_of, public_url, warm
+from codevault_cache import Cache, Wanted, errors, limits, overlay_of, public_url, warm
 from codevault_cache.address import address_of
 from codevault_cache.gitobjects import parse_tree
 
@@ -96,6 +96,7 @@ def test_malformed_trees_are_refused(make_repo: Any, cache: Cache) -> None:
         "unsorted": line(b"100644", b"b.py", blob) + line(b"100644", b"a.py", blob),
         "setuid": line(b"104755", b"a.py", blob),
         "junk mode": line(b"777777", b"a.py", blob),
+        "writable": line(b"100666", b"a.py", blob),
         "zero padded": line(b"0100644", b"a.py", blob),
         "negative": line(b"-1", b"a.py", blob),
         "fifo": line(b"10644", b"a.py", blob),
@@ -113,6 +114,51 @@ def test_malformed_trees_are_refused(make_repo: Any, cache: Cache) -> None:
         assert cache.ls() == [], what
     with pytest.raises(errors.HostileObject):
         parse_tree(b"100644", 20)
+
+
+@pytest.mark.parametrize("oid", ["0" * 40, "ab" * 20])
+def test_a_module_whose_object_is_missing_is_missed(oid: str, make_repo: Any, cache: Cache) -> None:
+    repo = make_repo({"ok.py": "x = 1\n"})
+    commit = repo.tree_commit(line(b"100644", b"a.py", oid))
+    with pytest.raises(errors.CommitNotFound, match=oid):
+        warm(cache, [Wanted(str(repo.top), commit)])
+    data = repo.tree_commit(line(b"100644", b"a.txt", oid))
+    (snapshot,) = warm(cache, [Wanted(str(repo.top), data)])
+    assert snapshot.left_out == ("a.txt",)
+
+
+def test_more_siblings_than_a_snapshot_may_have(make_repo: Any, cache: Cache) -> None:
+    repo = make_repo({"ok.py": "x = 1\n"})
+    blob = repo.git("rev-parse", "HEAD:ok.py")
+    raw = b"".join(line(b"100644", b"m%06d.py" % n, blob) for n in range(limits.FILES + 1))
+    with pytest.raises(errors.TooLarge):
+        warm(cache, [Wanted(str(repo.top), repo.tree_commit(raw), roots=(".",))])
+    assert cache.ls() == []
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_gitmodules_says_is_not_heard(kind: str, make_repo: Any, cache: Cache) -> None:
+    evil = f'[include]\n\tpath = {cache.roots[0]}/x\n[submodule "x"]\n\turl = ext::sh\n'
+    repo = make_repo({"a.py": "x = 1\n", "evil": evil})
+    mode = b"120000" if kind == "link" else b"100644"
+    lines = line(mode, b".gitmodules", repo.git("rev-parse", "HEAD:evil"))
+    commit = repo.tree_commit(lines + line(b"100644", b"a.py", repo.git("rev-parse", "HEAD:a.py")))
+    (snapshot,) = warm(cache, [Wanted(str(repo.top), commit, roots=(".",))])
+    tree = cache.tree(snapshot.digest)
+    assert tree.read("a.py") == b"x = 1\n"
+    assert set(tree.paths) | set(snapshot.left_out) == {"a.py", ".gitmodules"}
+    assert (".gitmodules" in snapshot.left_out) == (kind == "link")
+    tree.close()
+
+
+def test_a_chain_of_tags_is_no_commit(make_repo: Any, cache: Cache) -> None:
+    repo = make_repo({"ok.py": "x = 1\n"})
+    oid, kind = repo.git("rev-parse", "HEAD"), "commit"
+    for n in range(40):
+        text = f"object {oid}\ntype {kind}\ntag t{n}\ntagger A <a@b> 0 +0000\n\nx\n"
+        oid, kind = repo.hash_object("tag", text.encode()), "tag"
+    with pytest.raises(errors.HostileObject):
+        warm(cache, [Wanted(str(repo.top), oid)])
 
 
 def test_a_commit_that_is_something_else(make_repo: Any, cache: Cache) -> None:

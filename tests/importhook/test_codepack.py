@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import importlib
 import marshal
 import sys
@@ -95,6 +96,27 @@ MANY = {f"pkg/m{n}.py": f"def f{n}(): return {n}, __name__\nimport pkg\n" * 9 fo
 
 def opened(data: bytes, *below: CodePack) -> CodePack:
     return CodePack(data, codepack.tag(RULES), {pack.tree: pack for pack in below}.get)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"# -*- coding: utf-7 -*-\nx = '+ADw-'\n",
+        b"# coding: no-such-codec\nx = 1\n",
+        b"x = 1\0\n",
+        b"x = " + b"(" * 100_000 + b")" * 100_000,
+        b"x = " + b"-" * 100_000 + b"1",
+        b"x = [" + b"1, " * 300_000 + b"]\n",
+        b"\xff\xfex = 1\n",
+    ],
+    ids=["utf-7", "no codec", "nul", "parentheses", "minus", "one line", "utf-16"],
+)
+def test_own_or_fail_a_hostile_source_harms_no_other(text: bytes, put: Put) -> None:
+    mount = put({"pkg/__init__.py": "", "pkg/bad.py": text, "pkg/good.py": "v = 1"})
+    mount.use(CodePack(mount.compile(), mount.tag))
+    assert importlib.import_module(f"{NAME}.pkg.good").v == 1
+    with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        importlib.import_module(f"{NAME}.pkg.bad")
 
 
 def test_a_further_version_costs_what_changed(lay: Lay) -> None:
