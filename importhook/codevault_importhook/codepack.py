@@ -33,7 +33,7 @@ _Entry = tuple[int, int, bytes, tuple[int, ...]]
 
 _MAGIC: Final = b"codevault-codepack-3 "
 
-_THIN: Final = 8
+_THIN: Final = 4
 """A pack rests on another one if it would hold at most this part of its code itself."""
 
 

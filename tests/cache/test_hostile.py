@@ -127,7 +127,10 @@ def test_a_module_whose_object_is_missing_is_missed(oid: str, make_repo: Any, ca
     assert snapshot.left_out == ("a.txt",)
 
 
-def test_more_siblings_than_a_snapshot_may_have(make_repo: Any, cache: Cache) -> None:
+def test_more_siblings_than_a_snapshot_may_have(
+    make_repo: Any, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FILES", 1000)
     repo = make_repo({"ok.py": "x = 1\n"})
     blob = repo.git("rev-parse", "HEAD:ok.py")
     raw = b"".join(line(b"100644", b"m%06d.py" % n, blob) for n in range(limits.FILES + 1))
