@@ -13,7 +13,9 @@ from codevault.errors import ProbeWarning
 from codevault.evolve.edits import edited, edited_env
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    import torch
 
     from codevault.build import CodeVersion
     from codevault.checkpoint import Checkpoint
@@ -81,16 +83,31 @@ def assign_weights(
         weights.assign(policy, state, where=where, hint=hint)
         return None
     from codevault.evolve.fitting import fitted
-    from codevault.evolve.moves import concerned, move, unmoved
 
     target = policy.state_dict()
-    moved = unmoved(state)
+    result = fitted(moved(state, target, code, chain), target, where)
+    weights.assign(policy, result.state, where=where, hint=hint)
+    return result
+
+
+def moved(
+    state: Mapping[str, torch.Tensor],
+    target: Mapping[str, torch.Tensor],
+    code: CodeVersion,
+    chain: Sequence[Rules],
+) -> Moved:
+    """The weights after the rules of all files; whether they fit is not looked at.
+
+    Raises:
+        StateDictError: A rule does not go with them.
+    """
+    from codevault.evolve.moves import concerned, move, unmoved
+
+    made = unmoved(state)
     for rules in chain:
-        if concerned(rules.rules, moved.state, target):
-            moved = move(moved, rules.rules, target, lambda name: own(code, name))
-    moved = fitted(moved, target, where)
-    weights.assign(policy, moved.state, where=where, hint=hint)
-    return moved
+        if concerned(rules.rules, made.state, target):
+            made = move(made, rules.rules, target, lambda name: own(code, name))
+    return made
 
 
 def replay_probe(policy: Any, checkpoint: Checkpoint, where: str, level: int) -> Replay | None:

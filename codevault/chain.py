@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from codevault.errors import RulesError
 from codevault.evolve.rules import parse
 from codevault.stated import migrations_of, stated_of
 from codevault_cache import find_worktree
@@ -35,6 +36,30 @@ def chain_of(top: str, known: tuple[str, ...] | None) -> tuple[Rules, ...]:
         if name not in (known or ()):
             with open(os.path.join(top, folder, name), "rb") as file:
                 chain.append(parse(file.read(), f"{folder}/{name}"))
+    return tuple(chain)
+
+
+def chain_for(
+    paths: Sequence[str | os.PathLike[str]] | None, top: str | None, manifest: Manifest
+) -> tuple[Rules, ...]:
+    """The rules files that a caller names; else those of a work tree, if there is one.
+
+    Raises:
+        RulesError: One cannot be read.
+    """
+    if paths is None:
+        return () if top is None else chain_of(top, manifest.migrations)
+    chain = []
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                chain.append(parse(file.read(), os.path.basename(path)))
+        except OSError as error:
+            raise RulesError(
+                f"the rules file {os.fspath(path)} cannot be read",
+                str(error),
+                "codevault migrate URI --suggest rules.toml",
+            ) from None
     return tuple(chain)
 
 

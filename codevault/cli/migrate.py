@@ -58,13 +58,13 @@ def migrate(
     """
     if [output is not None, suggest is not None, workspace is not None, dry_run].count(True) != 1:
         raise click.UsageError("say one of -o new.mpt, --dry-run, --suggest and --workspace")
-    if (suggest or workspace) and (rules or accept_drift):
-        raise click.UsageError("--rules and --accept-drift go with -o and --dry-run")
+    if (suggest or workspace) and accept_drift:
+        raise click.UsageError("--accept-drift goes with -o and --dry-run")
     if workspace is not None:
-        _workspace(uri, workspace, to, roots, overlay, as_json)
+        _workspace(uri, workspace, to, rules, roots, overlay, as_json)
         return
     if suggest is not None:
-        _suggest(uri, suggest, to, roots, overlay, as_json)
+        _suggest(uri, suggest, to, rules, roots, overlay, as_json)
         return
     from codevault.migration.migrating import migrate as run
 
@@ -90,6 +90,7 @@ def _suggest(
     uri: str,
     path: str,
     to: str | None,
+    rules: tuple[str, ...],
     roots: tuple[str, ...],
     overlay: str | None,
     as_json: bool,
@@ -100,7 +101,7 @@ def _suggest(
     if os.path.lexists(path):
         raise click.UsageError(f"{path} is there already, and may hold answers: --suggest OTHER")
     with _quiet():
-        found = suggest_rules(uri, to=to, roots=roots or None, overlay=overlay)
+        found = suggest_rules(uri, to=to, rules=rules or None, roots=roots or None, overlay=overlay)
     with open(path, "x", encoding="utf-8") as file:
         file.write(found.text)
     data = {"rules": path, **asdict(found)}
@@ -113,6 +114,7 @@ def _workspace(
     uri: str,
     folder: str,
     to: str | None,
+    rules: tuple[str, ...],
     roots: tuple[str, ...],
     overlay: str | None,
     as_json: bool,
@@ -120,7 +122,9 @@ def _workspace(
     from codevault.migration.workspace import lay_out
 
     with _quiet():
-        made = lay_out(uri, folder, to=to, roots=roots or None, overlay=overlay)
+        made = lay_out(
+            uri, folder, to=to, rules=rules or None, roots=roots or None, overlay=overlay
+        )
     data = {"workspace": made.folder, "check": made.check, "note": made.suggestion.note}
     lines = [f"wrote {made.folder}: {made.suggestion.note}", f"start with {made.folder}/README.md"]
     echo(as_json, data, lines)

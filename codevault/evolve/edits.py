@@ -72,6 +72,14 @@ def renamed(data: Any, names: Mapping[str, str]) -> Any:
     }
 
 
+def reaches(data: Any, path: str) -> bool:
+    """Whether what would hold the value at a path of named arguments is there."""
+    holder = _inside(data)
+    for name in _names(path)[:-1]:
+        holder = _below(holder, name)
+    return isinstance(holder, dict)
+
+
 def _is_in(name: str, outer: str) -> bool:
     return name == outer or name.startswith((f"{outer}.", f"{outer}:"))
 
@@ -109,26 +117,36 @@ def _inside(value: Any) -> Any:
     return value["fields"] if isinstance(value, dict) and "$model" in value else value
 
 
+def _names(path: str) -> list[str]:
+    return path.replace("[", ".").replace("]", "").split(".")
+
+
+def _below(holder: Any, name: str) -> Any:
+    """What stands at a name, or at a number of a list."""
+    if isinstance(holder, list) and name.isdecimal() and int(name) < len(holder):
+        return _inside(holder[int(name)])
+    return _inside(holder[name]) if isinstance(holder, dict) and name in holder else _NONE
+
+
 def _value(holder: Any, path: str) -> Any:
-    for name in path.split("."):
-        if not isinstance(holder, dict) or name not in holder:
-            return _NONE
-        found = holder[name]
-        holder = _inside(found)
-    return found
+    *outer, last = _names(path)
+    for name in outer:
+        holder = _below(holder, name)
+    return holder.get(last, _NONE) if isinstance(holder, dict) else _NONE
 
 
-def _folder(holder: dict[str, Any], path: str, edits: Edits) -> dict[str, Any]:
-    for name in path.split(".")[:-1]:
-        below = _inside(holder.get(name, _NONE))
-        if not isinstance(below, dict):
+def _folder(holder: Any, path: str, edits: Edits) -> dict[str, Any]:
+    for name in _names(path)[:-1]:
+        holder = _below(holder, name)
+        if holder is _NONE:
             raise _refused(edits, f"has the path {path}, and there is no {name} with names in it")
-        holder = below
+    if not isinstance(holder, dict):
+        raise _refused(edits, f"has the path {path}, which ends in no table of names")
     return holder
 
 
 def _last(path: str) -> str:
-    return path.rpartition(".")[2]
+    return _names(path)[-1]
 
 
 def _refused(edits: Edits, why: str) -> BuildError:

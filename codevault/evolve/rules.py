@@ -75,7 +75,8 @@ class Rule:
 class Edits:
     """Changes to the arguments of an architecture, or to an environment description.
 
-    Paths have dots: `encoder.width` is the field `width` of the model at `encoder`.
+    Paths have dots: `encoder.width` is the field `width` of the model at `encoder`, and `blocks[3]`
+    the fourth of a list.
 
     Attributes:
         place: For messages.

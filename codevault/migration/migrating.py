@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codevault.build import explained
-from codevault.chain import chain_of
+from codevault.chain import chain_for
 from codevault.checkpoint import open_checkpoint
 from codevault.downloads import fetched
-from codevault.errors import RulesError
 from codevault.evolve.examination import alone
-from codevault.evolve.rules import parse
 from codevault.evolve.sides import Side
 from codevault.migration.attempt import attempted, judged
-from codevault.migration.target import Target, target_of
+from codevault.migration.target import target_of
 from codevault.migration.writing import written
 from codevault.rng import kept_rng
 from codevault.supply import CachePath, opened
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from codevault.comparison import Replay
-    from codevault.evolve.rules import Rules
     from codevault.load import Overlay
     from codevault.manifest import Manifest
 
@@ -101,7 +98,7 @@ def migrate(
     checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
     source = checkpoint.manifest
     target = target_of(None if to is None else os.fspath(to), source, roots, overlay, vault)
-    chain = _given(rules) if rules is not None else _stated(target, source)
+    chain = chain_for(rules, target.top, source)
     with kept_rng(), explained(source), alone(Side(target.splint, str(target))):
         attempt = attempted(checkpoint, target.splint, chain, where)
         verdict = judged(attempt, where, accept_drift=accept_drift)
@@ -121,22 +118,3 @@ def migrate(
         unseen=() if probe is None else probe.untouched or (),
         drift=verdict.drift,
     )
-
-
-def _given(paths: Sequence[str | os.PathLike[str]]) -> tuple[Rules, ...]:
-    chain = []
-    for path in paths:
-        try:
-            with open(path, "rb") as file:
-                chain.append(parse(file.read(), os.path.basename(path)))
-        except OSError as error:
-            raise RulesError(
-                f"the rules file {os.fspath(path)} cannot be read",
-                str(error),
-                "codevault migrate URI --suggest",
-            ) from None
-    return tuple(chain)
-
-
-def _stated(target: Target, source: Manifest) -> tuple[Rules, ...]:
-    return () if target.top is None else chain_of(target.top, source.migrations)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from codevault.evolve.edits import reaches
 from codevault.evolve.generalise import generalised
 from codevault.manifest import escaped
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from codevault.arrival import Plan
     from codevault.evolve.diagnosis import Cause
     from codevault.evolve.match import Match
     from codevault.evolve.places import Found
@@ -25,10 +27,9 @@ _MOST: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What is built: the recorded architecture and environment, and causes in the config."""
+    """What is built so far, and causes in the config."""
 
-    description: Mapping[str, Any]
-    env: Any
+    plan: Plan
     found: Sequence[Found]
 
 
@@ -112,15 +113,9 @@ def config_text(config: Config) -> str:
 
 def _is_there(config: Config, table: str, path: str) -> bool:
     """Whether what would hold the value at a path is recorded, so that an edit can reach it."""
-    description = config.description
+    description = config.plan.description
     recorded = description.get("fields") or description.get("kwargs") or {}
-    holder: Any = config.env if table == "env" else recorded
-    for name in [*path.split(".")[:-1], None]:
-        holder = holder.get("fields") if isinstance(holder, dict) and "$model" in holder else holder
-        if not isinstance(holder, dict):
-            return False
-        holder = holder if name is None else holder.get(name)
-    return True
+    return reaches(config.plan.env if table == "env" else recorded, path)
 
 
 def _open(cause: Cause) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from codevault import architecture as arch
 from codevault import weights
+from codevault.arrival import moved, planned
+from codevault.chain import chain_for
 from codevault.checkpoint import open_checkpoint
 from codevault.downloads import fetched
 from codevault.errors import CodevaultError
@@ -17,11 +18,12 @@ from codevault.evolve.configs import configs
 from codevault.evolve.examination import alone
 from codevault.evolve.gradients import probed_roles
 from codevault.evolve.keys import rows_of, tied
-from codevault.evolve.match import Match, match_state_dicts
+from codevault.evolve.match import match_state_dicts
 from codevault.evolve.rules import parse
 from codevault.evolve.sides import Side, built, told
 from codevault.migration.attempt import built as built_anew
 from codevault.migration.attempt import recorded
+from codevault.migration.known import Known
 from codevault.migration.question import Answer, answered
 from codevault.migration.rulestext import Config, Weights, config_text, rules_text
 from codevault.migration.target import Target, target_of
@@ -33,9 +35,12 @@ from codevault.trust import Trust, allow
 from codevault.uri import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    import torch
 
     from codevault.checkpoint import Checkpoint
+    from codevault.evolve.rules import Rules
     from codevault.load import Overlay
     from codevault.probe import Probe
     from codevault_cache import Cache
@@ -68,6 +73,7 @@ def suggest_rules(
     uri: str | os.PathLike[str],
     *,
     to: str | os.PathLike[str] | None = None,
+    rules: Sequence[str | os.PathLike[str]] | None = None,
     roots: Sequence[str] | None = None,
     overlay: Overlay = None,
     trust: Trust = None,
@@ -80,6 +86,7 @@ def suggest_rules(
     Args:
         uri: The checkpoint.
         to: The newer code, as for `migrate`.
+        rules: Rules files that are applied first, as for `migrate`; what is suggested comes after.
         roots: As for `migrate`.
         overlay: As for `migrate`.
         trust: As for `load_policy`.
@@ -97,14 +104,20 @@ def suggest_rules(
         None if to is None else os.fspath(to), checkpoint.manifest, roots, overlay, vault
     )
     old, new = _old_side(checkpoint, trust, vault), Side(target.splint, str(target))
+    chain = chain_for(rules, target.top, checkpoint.manifest)
+    with kept_rng(), alone(new), contextlib.suppress(Exception):
+        # First, so that stand-ins which old code puts into sys.modules are not what it imports.
+        new.find(arch.read(checkpoint)["class_path"])
     with kept_rng(), alone(old):
         before = _before(old, checkpoint)
     with kept_rng(), alone(new):
-        description, env = arch.read(checkpoint), checkpoint.manifest.env
-        config = Config(description, env, configs(old, new, description, env).found)
-        head = f"{where} -> {target}"
+        plan = planned(arch.read(checkpoint), checkpoint.manifest.env, chain, target.splint)
+        config = Config(plan, configs(old, new, plan.description, plan.env).found)
+        first = f", after {', '.join(rules.name for rules in chain)}" if chain else ""
+        head = f"{where} -> {target}{first}"
         try:
-            case = _Case(checkpoint, target, config_text(config))
+            edits = parse(config_text(config).encode(), "suggested")
+            case = _Case(checkpoint, target, (*chain, edits))
             after, other = case.built(0), case.built(1)
         except Exception as error:
             note = f"the newer code builds no policy: {told(error, new)}"
@@ -115,16 +128,15 @@ def suggest_rules(
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A checkpoint, the newer code, and rules for what it builds."""
+    """A checkpoint, the newer code, and rules with edits for what it builds."""
 
     checkpoint: Checkpoint
     target: Target
-    edits: str
+    chain: tuple[Rules, ...]
 
     def built(self, seed: int) -> Any:
         """The newer code's policy as its constructor leaves it."""
-        chain = (parse(self.edits.encode(), "suggested"),)
-        return built_anew(self.checkpoint, self.target.splint, chain, seed)[0]
+        return built_anew(self.checkpoint, self.target.splint, self.chain, seed)[0]
 
 
 def _old_side(checkpoint: Checkpoint, trust: Trust, vault: Cache) -> Side:
@@ -151,13 +163,14 @@ def _before(old: Side, checkpoint: Checkpoint) -> Any:
 def _suggested(
     head: str, case: _Case, config: Config, before: Any, pair: tuple[Any, Any]
 ) -> Suggestion:
-    state = weights.map_weights(case.checkpoint)
     after, other = (policy.state_dict() for policy in pair)
+    file = weights.map_weights(case.checkpoint)
+    state = moved(file, after, case.target.splint, case.chain).state
     probe = recorded(case.checkpoint)
     rows = rows_of(state, before), rows_of(after, pair[0])
     roles = probed_roles(before, pair[0], probe)
     match = match_state_dicts(*rows, tied=tied(after), roles=roles)
-    known = _Known(state, after, other, match)
+    known = Known(state, after, other, match)
     answer = Answer({}, "")
     if match.asked and probe is not None and not known.open:
         answer = answered(
@@ -181,51 +194,6 @@ def _suggested(
         agrees=agrees,
         note=note,
     )
-
-
-class _Known:
-    """What is known of the newer policy's values before anything is asked."""
-
-    def __init__(
-        self,
-        state: Mapping[str, torch.Tensor],
-        after: Mapping[str, torch.Tensor],
-        other: Mapping[str, torch.Tensor],
-        match: Match,
-    ) -> None:
-        self._state, self._after, self._match = state, after, match
-        self.squeezed = {
-            key: match.asked[key][0].key
-            for key in match.asked
-            if _is_squeeze(state[key], after[match.asked[key][0].key])
-        }
-        self.asked = [key for key in match.asked if key not in self.squeezed]
-        taken = set(self.squeezed.values())
-        named = {copy for group in tied(after) for copy in group[1:]}
-        added = [key for key in match.added if key not in taken | named]
-        # What two constructions with other random numbers have in common, no random number decides.
-        self.fills = [key for key in added if torch.equal(after[key], other[key])]
-        self.open = tuple(key for key in added if key not in self.fills)
-
-    def placed(
-        self, places: Mapping[str, str], changed: Collection[str]
-    ) -> dict[str, torch.Tensor]:
-        """The newer policy's state_dict with asked keys assigned so, some with other values."""
-        moves = {**self._match.automatic, **self.squeezed, **places}
-        made = {key: tensor.clone() for key, tensor in self._after.items()}
-        for old, new in moves.items():
-            value = self._state[old].reshape(made[new].shape)
-            made[new] = value + 1 if old in changed else value
-        for group in tied(self._after):
-            for copy in group[1:]:
-                made[copy] = made[group[0]]
-        return made
-
-
-def _is_squeeze(old: torch.Tensor, new: torch.Tensor) -> bool:
-    """Whether only dimensions of one element came or went."""
-    ours, theirs = ([n for n in tensor.shape if n != 1] for tensor in (old, new))
-    return old.shape != new.shape and ours == theirs
 
 
 def _agrees(policy: Any, probe: Probe, state: Mapping[str, torch.Tensor]) -> bool:

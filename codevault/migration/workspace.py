@@ -77,6 +77,7 @@ def lay_out(
     folder: str | os.PathLike[str],
     *,
     to: str | os.PathLike[str] | None = None,
+    rules: Sequence[str] | None = None,
     roots: Sequence[str] | None = None,
     overlay: str | None = None,
     trust: Trust = None,
@@ -96,11 +97,14 @@ def lay_out(
     source, target = _absolute(os.fspath(uri)), _named(None if to is None else os.fspath(to))
     vault = opened(cache)
     between = difference(source, target, roots=roots or (), cache=vault)
-    found = suggest_rules(source, to=target, roots=roots, overlay=overlay, trust=trust, cache=vault)
+    found = suggest_rules(
+        source, to=target, rules=rules, roots=roots, overlay=overlay, trust=trust, cache=vault
+    )
     os.makedirs(place, exist_ok=True)
     _tree(os.path.join(place, "old"), between.old.tree)
     _tree(os.path.join(place, "new"), between.new.tree)
     line = ["migrate", source, "--to", target, *(w for r in roots or () for w in ("--roots", r))]
+    line += [word for path in rules or () for word in ("--rules", os.path.abspath(path))]
     line += [] if overlay is None else ["--overlay", os.path.abspath(overlay)]
     texts = {
         "README.md": _readme(source, target, line, found),

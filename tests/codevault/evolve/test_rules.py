@@ -330,12 +330,28 @@ def test_architectures_are_edited() -> None:
     assert edited_env(None, rules, functions.__getitem__) is None
 
 
+def test_edits_reach_into_lists_of_models() -> None:
+    rules = parse(
+        b'[architecture]\nset = { "blocks[1].width" = 3 }\nrename = { "blocks[0].a" = "b" }', "r"
+    )
+    made = edited(
+        {"class_path": "m:C", "kwargs": {"blocks": [{"a": 1}, {"$model": "m:B", "fields": {}}]}},
+        rules,
+        lambda _: None,
+    )
+    blocks = [{}, {"$model": "m:B", "fields": {"width": 3}}]
+    assert made["kwargs"] == {"blocks": blocks, "b": 1}
+    beyond = parse(b'[architecture]\nset = { "blocks[7].width" = 3 }', "r")
+    with pytest.raises(BuildError, match="there is no 7 with names in it"):
+        edited(made, beyond, lambda _: None)
+
+
 def test_edits_that_would_overwrite_are_refused() -> None:
     rules = parse(b'[architecture]\nrename = { a = "b" }', "r.toml")
     with pytest.raises(BuildError, match="renames a to b, and both are there"):
         edited({"class_path": "m:C", "kwargs": {"a": 1, "b": 2}}, rules, lambda _: None)
     rules = parse(b'[architecture]\nset = { "a.b" = 1 }', "r.toml")
-    with pytest.raises(BuildError, match="there is no a with names in it"):
+    with pytest.raises(BuildError, match="which ends in no table of names"):
         edited({"class_path": "m:C", "kwargs": {"a": 1}}, rules, lambda _: None)
     rules = parse(b'[architecture]\ncall = "m:f"', "r.toml")
     with pytest.raises(BuildError, match="calls m:f, which gave no architecture"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,36 @@ def test_a_class_that_is_gone_is_asked(project: Any, tmp_path: Path) -> None:
     found = suggested(tmp_path, project)
     assert found.agrees is None
     assert '# "walker.net:Walker" = "pkg.mod:Class"' in found.text
+
+
+def test_answers_are_applied_before_the_rest_is_suggested(project: Any, tmp_path: Path) -> None:
+    saved(project, tmp_path, dict(WALKER), "Walker")
+    project.commit(TODAY)
+    answers, rest = tmp_path / "answers.toml", tmp_path / "rest.toml"
+    answers.write_text(
+        '[names]\n"walker.net:Walker" = "walker.nets:Policy"\n'
+        '[[rule]]\nrename = "head"\nto = "actor"\n'
+    )
+    found = codevault.suggest_rules(tmp_path / "a.mpt", to=project.top, rules=[answers])
+    assert found.agrees is True, found.text
+    assert found.text.splitlines()[0].endswith(", after answers.toml")
+    assert "actor" not in found.text
+    rest.write_text(found.text)
+    done = codevault.migrate(tmp_path / "a.mpt", to=project.top, rules=[answers, rest])
+    assert done.weights["actor.weight"] == ("head.weight",)
+
+
+def test_old_code_that_stands_in_for_a_package_does_not_reach_the_newer(
+    project: Any, tmp_path: Path
+) -> None:
+    net = textwrap.dedent(str(WALKER["src/walker/net.py"]))
+    stub = "import sys, types\nsys.modules.setdefault('tabulated', types.ModuleType('t'))\n"
+    meets = "import importlib.util\nassert importlib.util.find_spec('tabulated') is None\n"
+    saved(project, tmp_path, {**WALKER, "src/walker/net.py": stub + net}, "Walker")
+    del sys.modules["tabulated"]
+    project.commit({"src/walker/net.py": meets + net})
+    assert suggested(tmp_path, project).agrees is True
+    sys.modules.pop("tabulated", None)
 
 
 def test_a_default_that_changed_is_put_back(project: Any, tmp_path: Path) -> None:

@@ -69,4 +69,4 @@ def test_a_workspace_has_both_trees_and_a_check_that_only_the_probe_passes(
 def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     assert run("a.mpt", "--workspace", "w", "--dry-run").exit_code == 2
     assert run("a.mpt", "--workspace", "w", "--accept-drift").exit_code == 2
-    assert run("a.mpt", "--suggest", "--rules", "r.toml").exit_code == 2
+    assert run("a.mpt", "--suggest", "-o", "b.mpt").exit_code == 2
