@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from codevault.identify.scan import Scan, parts_of
-from codevault.identify.trees import Library, Shelf
+from codevault.identify.shelf import Shelf
+from codevault.identify.trees import Library
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable
 
     from codevault.identify.classes import ClassSource
     from codevault.identify.traces import Traces
@@ -114,16 +115,42 @@ def witness_of(
     return Witness(frozenset(facts), Library(chronicle, tops, roots), scan, traces)
 
 
-def facts_of(witness: Witness, tree: str) -> frozenset[Fact]:
+@dataclass(slots=True)
+class Recall:
+    """Answers by the questions that led to them: commits with equal modules are asked once.
+
+    What is asked first is the same for all, and what is asked next follows from the answer.
+    """
+
+    facts: frozenset[Fact] | None = None
+    question: str = ""
+    rest: dict[Hashable, Recall] = field(default_factory=dict)
+
+
+def facts_of(witness: Witness, tree: str, recall: Recall) -> frozenset[Fact]:
     """The facts of one commit: those of the file that it has, and those that speak against it."""
-    shelf = Shelf(witness.library, tree, witness.library.roots_of(tree))
+    shelf, node = Shelf(witness.library, tree), recall
+    while node.facts is None and (known := node.rest.get(shelf.answer(node.question))) is not None:
+        node = known
+    if node.facts is None:
+        node = recall
+        shelf = Shelf(witness.library, tree)
+        facts = _named(witness, shelf)
+        for question, answer in shelf.asked.items():
+            node.question = question
+            node = node.rest.setdefault(answer, Recall())
+        node.facts = facts
+    return node.facts | _scanned(witness, tree)
+
+
+def _named(witness: Witness, shelf: Shelf) -> frozenset[Fact]:
     found: set[Fact] = set()
     lineages: dict[str, list[ClassSource]] = {}
-    for fact in witness.facts:
+    for fact in sorted(witness.facts):
         if fact.kind == "defines" and shelf.found(fact.subject, fact.name) is not None:
             found.add(fact)
             lineages[f"{fact.subject}.{fact.name}"] = shelf.lineage(fact.subject, fact.name)
-    for fact in witness.facts:
+    for fact in sorted(witness.facts):
         lineage = lineages.get(fact.subject, [])
         if fact.kind in ("attribute", "argument"):
             there = any(fact.name in c.attributes or fact.name in c.parameters for c in lineage)
@@ -133,7 +160,7 @@ def facts_of(witness: Witness, tree: str) -> frozenset[Fact]:
     for home, sets in witness.traces.attributes.items():
         name = ".".join(home)
         found |= {Fact("always", name, n) for n in _always(lineages.get(name, [])) - _common(sets)}
-    return frozenset(found | _scanned(witness, tree))
+    return frozenset(found)
 
 
 def _scanned(witness: Witness, tree: str) -> set[Fact]:
@@ -169,7 +196,9 @@ def _home(class_path: str) -> tuple[str, str]:
 
 def _states(shelf: Shelf, fact: Fact) -> bool:
     """Whether the package states that version, where packages do."""
-    for content in shelf.texts(fact.subject, ("version.txt", "version.py", "__init__.py")):
-        if fact.name.encode() in content.split() or f'"{fact.name}"'.encode() in content:
-            return True
+    for name in ("version.txt", "version.py", "__init__.py"):
+        oid = shelf.text(fact.subject, name)
+        for _, content in shelf.library.chronicle.files([] if oid is None else [oid]):
+            if fact.name.encode() in content.split() or f'"{fact.name}"'.encode() in content:
+                return True
     return False

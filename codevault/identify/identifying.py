@@ -11,22 +11,22 @@ from codevault import forms
 from codevault.convert.making import recognised
 from codevault.errors import CodeError, CodevaultError
 from codevault.identify.building import Plan, verdict
-from codevault.identify.evidence import facts_of, witness_of
+from codevault.identify.evidence import Recall, facts_of, witness_of
 from codevault.identify.ranking import Ranking, ranked
+from codevault.identify.shelf import Shelf
 from codevault.identify.traces import Traces, traces_of
-from codevault.identify.trees import Shelf
 from codevault.supply import CachePath, opened, translated
 from codevault.uri import shown
 from codevault_cache.errors import CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from codevault.identify.evidence import Witness
+    from codevault.identify.evidence import Fact, Witness
     from codevault_cache.chronicle import Chronicle, ChronicleCommit
 
-FEW: Final = 5
-"""How many ranges are looked at closely."""
+_FEW: Final = 1
+"""Of how many ranges the versions are told apart."""
 _BUILDS: Final = 24
 """How many versions are built."""
 
@@ -127,18 +127,25 @@ def _ranked(witness: Witness, history: Chronicle, chosen: list[ChronicleCommit])
     trees = dict.fromkeys(commit.tree for commit in chosen)
     if witness.scan is not None:
         witness.scan.read(trees)
-    by_tree = {tree: facts_of(witness, tree) for tree in trees}
+    recall = Recall()
+    by_tree = {tree: facts_of(witness, tree, recall) for tree in trees}
     found = {commit: by_tree[commit.tree] for commit in chosen}
 
     def code(commit: ChronicleCommit) -> object:
-        shelf = Shelf(witness.library, commit.tree, witness.library.roots_of(commit.tree))
-        oids = shelf.modules_with(witness.modules)
+        oids = Shelf(witness.library, commit.tree).modules_with(witness.modules)
         if witness.scan is not None:
             oids |= {witness.scan.marks(commit.tree).owner[0]}
         return oids
 
     traces = witness.traces
-    return ranked(found, witness.facts, traces.written or traces.modified, code, FEW)
+    wanted = _of_here(witness.facts, by_tree.values())
+    return ranked(found, wanted, traces.written or traces.modified, code, _FEW)
+
+
+def _of_here(wanted: frozenset[Fact], found: Iterable[frozenset[Fact]]) -> frozenset[Fact]:
+    """Facts without those of packages of which no commit has anything: they are third party."""
+    here = {fact.subject.partition(".")[0] for facts in set(found) for fact in facts}
+    return frozenset(f for f in wanted if not f.subject or f.subject.partition(".")[0] in here)
 
 
 def _built(
@@ -178,14 +185,11 @@ def _line(question: Question, traces: Traces, witness: Witness, commit: Chronicl
 
 
 def _roots(witness: Witness, commit: ChronicleCommit) -> tuple[str, ...]:
-    """The one folder that imports start from, where that is not the top of the tree."""
-    shelf = Shelf(witness.library, commit.tree, witness.library.roots_of(commit.tree))
-    modules = witness.modules
-    for root in shelf.roots:
-        alone = Shelf(witness.library, commit.tree, (root,))
-        if modules and all(alone.has(module) for module in modules):
-            return () if root in (".", "src") else (root,)
-    return ()
+    """The folders that imports start from, in the order of the search; none for the usual ones."""
+    shelf = Shelf(witness.library, commit.tree)
+    shelf.modules_with(witness.modules)
+    used = tuple(root for root in shelf.roots if root in shelf.used())
+    return () if used in ((), (".",), ("src",)) else used
 
 
 def _within(commit: ChronicleCommit, question: Question) -> bool:

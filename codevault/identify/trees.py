@@ -1,34 +1,54 @@
-"""The modules of a commit, found in its tree without a list of all its files."""
+"""Trees and sources of all commits, each read once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from codevault.identify.classes import ClassSource, ModuleSource, read_source
+from codevault.identify.classes import ModuleSource, read_source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from codevault_cache.chronicle import Chronicle
+    from codevault_cache.gitobjects import TreeEntry
 
 _TREE: Final = 0o040000
-_FILES: Final = (0o100644, 0o100755)
+FILES: Final = (0o100644, 0o100755)
 _DEPTH: Final = 6
 """How deep a root may lie."""
-_BASES: Final = 64
 
 
-@dataclass(slots=True)
 class Library:
-    """Trees and sources of a chronicle: each tree is looked through, each source parsed, once."""
+    """Trees and sources of a chronicle: each tree is looked through, each source parsed, once.
 
-    chronicle: Chronicle
-    tops: frozenset[str]
-    roots: tuple[str, ...]
-    _holders: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
-    _sources: dict[str, ModuleSource] = field(default_factory=dict)
-    parsed: int = 0
+    Attributes:
+        chronicle: The repository's.
+        tops: Top-level names that count as own.
+        roots: Folders of the import path; empty finds them.
+        parsed: How many sources were parsed.
+    """
+
+    def __init__(self, chronicle: Chronicle, tops: frozenset[str], roots: tuple[str, ...]) -> None:
+        self.chronicle, self.tops, self.roots = chronicle, tops, roots
+        self.parsed = 0
+        self._holders: dict[tuple[str, int], tuple[str, ...]] = {}
+        self._sources: dict[str, ModuleSource] = {}
+        self._targets: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._names = lru_cache(maxsize=1 << 14)(self._named)
+        # What stands below an unchanged folder is the same in all commits that have it.
+        self._inside = lru_cache(maxsize=1 << 18)(self._module)
+
+    def targets(self, oid: str, package: str) -> tuple[str, ...]:
+        """Own modules that a file imports at its top, as far as they may be modules."""
+        known = self._targets.get((oid, package))
+        if known is None:
+            source = self.source(oid)
+            means = (absolute(t, package) for t in (*source.imports.values(), *source.stars))
+            own = [name for name in means if name.partition(".")[0] in self.tops]
+            outer = [name.rpartition(".")[0] for name in own if "." in name]
+            known = self._targets[oid, package] = tuple(dict.fromkeys((*own, *outer)))
+        return known
 
     def roots_of(self, tree: str) -> tuple[str, ...]:
         """The folders from which one of the top-level names leads on, the shallowest first."""
@@ -40,48 +60,64 @@ class Library:
     def _below(self, tree: str, depth: int) -> tuple[str, ...]:
         known = self._holders.get((tree, depth))
         if known is None:
-            entries = self.chronicle.entries(tree)
-            here = any(_stem(e.name) in self.tops and _fits(e.name, e.mode) for e in entries)
-            known = ("",) if here else ()
-            if depth:
+            names = self._names(tree)
+            known = ("",) if any(_leads(names, top) for top in self.tops) else ()
+            # A root lies outside of packages.
+            if depth and "__init__.py" not in names:
                 known += tuple(
-                    f"{e.name}/{folder}".rstrip("/")
-                    for e in entries
-                    if e.mode == _TREE and not e.name.startswith(".")
-                    for folder in self._below(e.oid, depth - 1)
+                    f"{name}/{folder}".rstrip("/")
+                    for name, entry in names.items()
+                    if entry.mode == _TREE and not name.startswith(".")
+                    for folder in self._below(entry.oid, depth - 1)
                 )
             self._holders[tree, depth] = known
         return known
 
-    def module(self, tree: str, roots: Sequence[str], name: str) -> tuple[str, bool] | None:
-        """Id of a module's source in a commit, and whether it is a package; None without one."""
-        parts = name.split(".")
-        for root in roots:
-            folder = [] if root == "." else root.split("/")
-            above = self.folder(tree, [*folder, *parts[:-1]])
-            if above is None:
-                continue
-            entries = {entry.name: entry for entry in self.chronicle.entries(above)}
-            inner = entries.get(parts[-1])
-            if inner is not None and inner.mode == _TREE:
-                for entry in self.chronicle.entries(inner.oid):
-                    if entry.name == "__init__.py" and entry.mode in _FILES:
-                        return entry.oid, True
-            file = entries.get(f"{parts[-1]}.py")
-            if file is not None and file.mode in _FILES:
-                return file.oid, False
-        return None
+    def _named(self, tree: str) -> dict[str, TreeEntry]:
+        return {entry.name: entry for entry in self.chronicle.entries(tree)}
 
-    def folder(self, tree: str, parts: Sequence[str]) -> str | None:
-        """The id of a folder's tree; None where there is none."""
-        for part in parts:
-            found = [
-                e.oid for e in self.chronicle.entries(tree) if e.name == part and e.mode == _TREE
-            ]
-            if not found:
+    def entry(self, tree: str, path: str) -> TreeEntry | None:
+        """The line of a tree for a path below it, or None."""
+        name, _, rest = path.partition("/")
+        found = self._names(tree).get(name)
+        if found is None or not rest:
+            return found
+        return self.entry(found.oid, rest) if found.mode == _TREE else None
+
+    def module(self, folders: Sequence[str], name: str) -> tuple[str, bool] | None:
+        """Id of a module's source below the first folder that has it, and whether it is a package.
+
+        Args:
+            folders: Ids of the roots' trees, in order.
+            name: The module.
+        """
+        inner = name.replace(".", "/")
+        return next((f for folder in folders if (f := self._inside(folder, inner))), None)
+
+    def _module(self, tree: str, inner: str) -> tuple[str, bool] | None:
+        names = self._names(tree)
+        name, _, rest = inner.partition("/")
+        folder = names.get(name)
+        if rest:
+            if folder is None or folder.mode != _TREE:
                 return None
-            tree = found[0]
-        return tree
+            found: tuple[str, bool] | None = self._inside(folder.oid, rest)
+            return found
+        if folder is not None and folder.mode == _TREE:
+            package = self._names(folder.oid).get("__init__.py")
+            if package is not None and package.mode in FILES:
+                return package.oid, True
+        file = names.get(f"{name}.py")
+        return None if file is None or file.mode not in FILES else (file.oid, False)
+
+    def folders(self, tree: str, roots: Sequence[str]) -> tuple[str, ...]:
+        """The ids of the roots' trees in a commit; of those that it has."""
+        found = (tree if root == "." else self._folder(tree, root) for root in roots)
+        return tuple(oid for oid in found if oid is not None)
+
+    def _folder(self, tree: str, path: str) -> str | None:
+        found = self.entry(tree, path)
+        return None if found is None or found.mode != _TREE else found.oid
 
     def source(self, oid: str) -> ModuleSource:
         """What a file of that id defines."""
@@ -92,102 +128,11 @@ class Library:
         return self._sources[oid]
 
 
-def _stem(name: str) -> str:
-    return name.removesuffix(".py")
-
-
-def _fits(name: str, mode: int) -> bool:
-    return mode == _TREE or (name.endswith(".py") and mode in _FILES)
-
-
-@dataclass(frozen=True, slots=True)
-class Shelf:
-    """The modules of one commit."""
-
-    library: Library
-    tree: str
-    roots: tuple[str, ...]
-
-    def has(self, module: str) -> bool:
-        """Whether the commit has a module."""
-        return self.library.module(self.tree, self.roots, module) is not None
-
-    def found(self, module: str, name: str, depth: int = 8) -> tuple[str, str] | None:
-        """Where a name is defined that a module has: the module and the name there."""
-        there = self.library.module(self.tree, self.roots, module)
-        if there is None or not depth:
-            return None
-        source = self.library.source(there[0])
-        if name in source.classes or name in source.names:
-            return module, name
-        package = module if there[1] else module.rpartition(".")[0]
-        top, _, rest = name.partition(".")
-        if top in source.imports:
-            target = absolute(source.imports[top], package)
-            outer, _, last = target.rpartition(".")
-            deeper = self.found(target, rest, depth - 1) if rest else None
-            inner = f"{last}.{rest}" if rest else last
-            if deeper is None and outer:
-                deeper = self.found(outer, inner, depth - 1)
-            # What is imported from elsewhere is there as well, if elsewhere is no own module.
-            own = target.partition(".")[0] in self.library.tops
-            return deeper or ((module, name) if not own else None)
-        for star in source.stars:
-            deeper = self.found(absolute(star, package), name, depth - 1)
-            if deeper is not None:
-                return deeper
-        return None
-
-    def lineage(self, module: str, name: str) -> list[ClassSource]:
-        """A class and its own bases, the class first; what it has of libraries is left out."""
-        waiting, found, seen = [(module, name)], [], set[tuple[str, str]]()
-        while waiting and len(seen) < _BASES:
-            where = self.found(*waiting.pop(0))
-            if where is None or where in seen:
-                continue
-            seen.add(where)
-            there = self.library.module(self.tree, self.roots, where[0])
-            assert there is not None
-            source = self.library.source(there[0])
-            cls = source.classes.get(where[1])
-            if cls is not None:
-                found.append(cls)
-                waiting += [(where[0], base) for base in cls.bases]
-        return found
-
-    def texts(self, package: str, names: Sequence[str]) -> list[bytes]:
-        """The contents of files right in a package's folder, as far as there are any."""
-        chronicle, found = self.library.chronicle, []
-        for root in self.roots:
-            folder = [] if root == "." else root.split("/")
-            inside = self.library.folder(self.tree, [*folder, *package.split(".")])
-            for entry in chronicle.entries(inside) if inside is not None else ():
-                if entry.name in names and entry.mode in _FILES:
-                    found += [content for _, content in chronicle.files([entry.oid])]
-        return found
-
-    def modules_with(self, start: Sequence[str]) -> frozenset[str]:
-        """Ids of the sources of modules, and of the own modules that they import at their top."""
-        waiting, seen = list(start), set[str]()
-        oids = set()
-        while waiting:
-            name = waiting.pop()
-            if name in seen:
-                continue
-            seen.add(name)
-            there = self.library.module(self.tree, self.roots, name)
-            if there is None:
-                continue
-            oids.add(there[0])
-            package = name if there[1] else name.rpartition(".")[0]
-            source = self.library.source(there[0])
-            for target in (*source.imports.values(), *source.stars):
-                full = absolute(target, package)
-                if full.partition(".")[0] in self.library.tops:
-                    waiting += [full, full.rpartition(".")[0] or full]
-            outer = name.rpartition(".")[0]
-            waiting += [outer] if outer else []
-        return frozenset(oids)
+def _leads(names: Mapping[str, TreeEntry], top: str) -> bool:
+    folder, file = names.get(top), names.get(f"{top}.py")
+    return (folder is not None and folder.mode == _TREE) or (
+        file is not None and file.mode in FILES
+    )
 
 
 def absolute(target: str, package: str) -> str:
