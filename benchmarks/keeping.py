@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import importlib.util
 import os
+import shutil
 import subprocess
+import sys
+import tempfile
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.import_snapshot import HERE
 from benchmarks.import_tree import write_tree
 from codevault_cache import Cache, Wanted, warm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+HUB_NAME: Final = "some/repository"
+
+_PYPROJECT: Final = """[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "big"
+version = "0"
+[tool.hatch.build.targets.wheel]
+packages = ["src/big"]
+"""
 
 
 def git(repo: str, *arguments: str) -> bytes:
@@ -25,6 +43,7 @@ def git(repo: str, *arguments: str) -> bytes:
 def generated(top: str, modules: int, commits: int) -> str:
     """A repository whose every commit changes one module of many."""
     write_tree(Path(top), modules)
+    Path(top, "pyproject.toml").write_text(_PYPROJECT)
     git(top, "init", "-q")
     for n in range(commits):
         file = Path(top, f"src/big/s{n % 10}/m{n % modules}.py")
@@ -48,10 +67,23 @@ def _worktree(repo: str, commit: str, roots: list[str], place: str) -> None:
     git(folder, "checkout", "-q", commit, "--", *roots)
 
 
-def _clone(repo: str, commit: str, roots: list[str], place: str) -> None:
-    folder = f"{place}/{commit}"
-    git(".", "clone", "-q", "--local", "--no-checkout", repo, folder)
-    git(folder, "checkout", "-q", commit, "--", *roots)
+def _uv(repo: str, commit: str, roots: list[str], place: str) -> None:
+    """`uv pip install` of the commit into a folder: its cache has clone, checkout and wheel."""
+    named = f"{_project(repo, commit)} @ git+file://{os.path.abspath(repo)}@{commit}"
+    command = [str(_uv_program()), "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
+    command += ["--python", sys.executable, "--target", f"{place}/{commit}", named]
+    env = {**os.environ, "UV_CACHE_DIR": f"{place}/cache", "UV_OFFLINE": "0"}
+    subprocess.run(command, env=env, check=True, capture_output=True)
+
+
+def _uv_program() -> str | None:
+    beside = os.path.join(os.path.dirname(sys.executable), "uv")
+    return beside if os.path.exists(beside) else shutil.which("uv")
+
+
+def _project(repo: str, commit: str) -> str:
+    text = git(repo, "show", f"{commit}:pyproject.toml").decode()
+    return str(tomllib.loads(text)["project"]["name"])
 
 
 def files(repo: str, commit: str, roots: list[str]) -> dict[str, bytes]:
@@ -71,14 +103,40 @@ def files(repo: str, commit: str, roots: list[str]) -> dict[str, bytes]:
 
 
 def _hub(repo: str, commit: str, roots: list[str], place: str) -> None:
-    os.makedirs(f"{place}/blobs", exist_ok=True)
-    for path, content in files(repo, commit, roots).items():
-        blob = f"{place}/blobs/{hashlib.sha256(content).hexdigest()}"
-        if not os.path.exists(blob):
-            Path(blob).write_bytes(content)
-        link = f"{place}/{commit}/{path}"
-        os.makedirs(os.path.dirname(link), exist_ok=True)
-        os.symlink(blob, link)
+    """`snapshot_download`, from a server on the loopback."""
+    from huggingface_hub import snapshot_download
+
+    with open(f"{place}-port") as port:
+        at = f"http://127.0.0.1:{port.read().strip()}"
+    snapshot_download(HUB_NAME, revision=commit, endpoint=at, cache_dir=place)
+
+
+@contextlib.contextmanager
+def hub_served(repo: str, roots: list[str], place: str) -> Iterator[None]:
+    """The server that `hub` downloads from."""
+    command = [sys.executable, "-m", "benchmarks.hub_server", repo, *roots]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=HERE) as server:
+        assert server.stdout is not None
+        Path(f"{place}-port").write_text(server.stdout.readline())
+        try:
+            yield
+        finally:
+            server.kill()
+
+
+def lacking(arm: str, repo: str, commit: str) -> str:
+    """Why a way cannot be taken here, in words; empty if it can."""
+    if arm == "hub" and importlib.util.find_spec("huggingface_hub") is None:
+        return "huggingface_hub is not installed"
+    if arm == "uv":
+        if _uv_program() is None:
+            return "uv is not installed"
+        try:
+            with tempfile.TemporaryDirectory() as top:
+                _uv(repo, commit, [], f"{top}/uv")
+        except (subprocess.CalledProcessError, KeyError):
+            return "uv cannot install this repository as it is"
+    return ""
 
 
 def _package(repo: str, commit: str, roots: list[str], place: str) -> None:
@@ -101,7 +159,7 @@ KEEP: Final[dict[str, Callable[[str, str, list[str], str], None]]] = {
     "codevault": _codevault,
     "worktree": _worktree,
     "control": _worktree,
-    "clone": _clone,
+    "uv": _uv,
     "hub": _hub,
     "package": _package,
 }

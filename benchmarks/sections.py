@@ -60,6 +60,12 @@ def storing(runs: Sequence[Run]) -> str:
         ]
         parts.append(f"{found['commits']} commits: {found['repository']}.\n")
         parts.append(table([*head, "warm, ms CPU", "opens", "calls"], rows))
+        parts += [f"{why}.\n" for why in found["missing"]]
+        clock = found["fsync_ms"]
+        parts.append(
+            f"On the clock a publish takes codevault {clock['with']:.0f} ms with fsync, and "
+            f"{clock['without']:.0f} ms without.\n"
+        )
     return "\n".join(parts)
 
 

@@ -3,15 +3,17 @@
     codevault   this cache: pack, laid-out files, one code pack
     worktree    `git worktree add` for each commit
     control     the same once more
-    clone       a local clone and checkout for each commit, as uv keeps git dependencies
-    hub         files named by their content and a folder of links for each commit, as the Hugging
-                Face hub's cache has them; written by this benchmark
+    uv          `uv pip install` of the commit into a folder of its own: clone, checkout, wheel
+    hub         `snapshot_download` of huggingface_hub, from a server on the loopback
     package     `torch.package`: one archive of sources for each commit
 
 All keep the same files of the same neighbouring commits of one local repository. Then a fresh
 process gets the code object of every module of the newest commit, as an import does: from `.pyc`
 files where there is a folder, from the code pack here, by compiling in `torch.package`. Only
 codevault verifies what it reads. Disk space and inodes are what `du` says; compiled code apart.
+uv and huggingface_hub are themselves (`pip install codevault[bench]`); where one is missing, or
+cannot do it, the report says so, and has no figure under its name. Nobody waits for the disk, but
+for one figure: what publishing takes here with fsync.
 
 Run from the repository's root:
 
@@ -23,16 +25,18 @@ from __future__ import annotations
 import compileall
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import result
 from benchmarks.import_snapshot import HERE
-from benchmarks.keeping import KEEP, generated, git
+from benchmarks.keeping import HUB_NAME, KEEP, generated, git, hub_served, lacking
 from benchmarks.warm_load import MARK, MEMORY, between_marks, missing
 from codevault.splint import compile_code
 from codevault_cache import Cache, publish
@@ -41,7 +45,7 @@ from codevault_cache.usage import Usage
 if TYPE_CHECKING:
     from argparse import Namespace
 
-ARMS: Final = ("codevault", "worktree", "control", "clone", "hub", "package")
+ARMS: Final = ("codevault", "worktree", "control", "uv", "hub", "package")
 
 
 # -- a warm hit, in a process of its own ----------------------------------------------------------
@@ -59,6 +63,8 @@ if arm == "codevault":
         codevault.load_code(small, None).import_module("small")
 if arm == "package":
     from torch.package import PackageImporter
+if arm == "hub":
+    from huggingface_hub import snapshot_download
 os.path.lexists({mark!r})
 start = time.process_time()
 if arm == "codevault":
@@ -74,8 +80,11 @@ elif arm == "package":
             importer._compile_source(path, path)
             count += 1
 else:
-    for root in roots:
-        for where, folders, names in os.walk(f"{{place}}/{{commit}}/{{root}}"):
+    top = f"{{place}}/{{commit}}"
+    if arm == "hub":
+        top = snapshot_download({hub!r}, revision=commit, cache_dir=place, local_files_only=True)
+    for root in [""] if arm == "uv" else roots:
+        for where, folders, names in os.walk(f"{{top}}/{{root}}"):
             for name in names:
                 if name.endswith(".py"):
                     SourceFileLoader("m", f"{{where}}/{{name}}").get_code("m")
@@ -94,27 +103,43 @@ def compare(repo: str, roots: list[str], commits: list[str], rounds: int) -> dic
         small = Path(top, "small")
         small.mkdir()
         (small / "small.py").write_text("import logging, math\n")
-        report: dict[str, dict[str, Any]] = {arm: {} for arm in ARMS}
-        for arm in ARMS:
-            report[arm] = _kept(arm, repo, roots, commits, places[arm])
+        missing = {arm: why for arm in ARMS if (why := lacking(arm, repo, commits[-1]))}
+        report: dict[str, dict[str, Any]] = {}
+        with hub_served(repo, roots, places["hub"]):
+            for arm in (arm for arm in ARMS if arm not in missing):
+                report[arm] = _kept(arm, repo, roots, commits, places[arm])
+        clock = _clock(repo, roots, commits, f"{top}/clock")
         try:
             _warm_hits(report, places, repo, roots, commits[-1], str(small), rounds)
         finally:
             for arm in ("worktree", "control"):
                 for commit in commits:
                     git(repo, "worktree", "remove", "--force", f"{places[arm]}/{commit}")
-            subprocess.run(["chmod", "-R", "u+w", places["codevault"]], check=True)
-    return {"commits": len(commits), "rounds": rounds, "arms": report}
+            subprocess.run(["chmod", "-R", "u+w", top], check=True)
+    told = {"missing": list(missing.values()), "fsync_ms": clock}
+    return {"commits": len(commits), "rounds": rounds, "arms": report, **told}
+
+
+def _clock(repo: str, roots: list[str], commits: list[str], top: str) -> dict[str, float]:
+    """Milliseconds on the clock that a publish takes, with fsync and without: medians."""
+    took: dict[str, list[float]] = {"with": [], "without": []}
+    for commit in commits[:12]:
+        for arm in random.sample(list(took), 2):
+            publish.durable = arm == "with"
+            start = time.perf_counter()
+            KEEP["codevault"](repo, commit, roots, f"{top}/{arm}")
+            took[arm].append((time.perf_counter() - start) * 1e3)
+    publish.durable = False
+    return {arm: round(statistics.median(times), 1) for arm, times in took.items()}
 
 
 def _kept(arm: str, repo: str, roots: list[str], commits: list[str], place: str) -> dict[str, Any]:
     took = []
     first = 0
     for commit in commits:
-        before = os.times()
+        before = _cpu()
         KEEP[arm](repo, commit, roots, place)
-        after = os.times()
-        took.append(sum(after[:4]) - sum(before[:4]))
+        took.append(_cpu() - before)
         first = first or Usage(place).bytes
     usage = Usage(place)
     found = {
@@ -128,9 +153,15 @@ def _kept(arm: str, repo: str, roots: list[str], commits: list[str], place: str)
         for entry in cache.ls():
             compile_code(entry.snapshot, cache)
     elif arm != "package":
-        compileall.compile_dir(f"{place}/{commits[-1]}", quiet=2, maxlevels=60)
+        inner = f"models--{HUB_NAME.replace('/', '--')}/snapshots/" if arm == "hub" else ""
+        compileall.compile_dir(f"{place}/{inner}{commits[-1]}", quiet=2, maxlevels=60)
     compiled = (Usage(place).bytes - usage.bytes) / (len(commits) if arm == "codevault" else 1)
     return {**found, "compiled_mb_each": round(compiled / 1e6, 3)}
+
+
+def _cpu() -> float:
+    both = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(usage.ru_utime + usage.ru_stime for usage in both)
 
 
 def _warm_hits(
@@ -147,19 +178,19 @@ def _warm_hits(
     env = {**clean, "CODEVAULT_CACHE": places["codevault"], "XDG_STATE_HOME": state}
 
     def command(arm: str) -> list[str]:
-        program = _WARM.format(here=str(HERE), mark=MARK)
+        program = _WARM.format(here=str(HERE), mark=MARK, hub=HUB_NAME)
         given = [arm, places[arm], repo, commit, ",".join(roots), small]
         return [sys.executable, "-c", program, *given]
 
-    took: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    took: dict[str, list[float]] = {arm: [] for arm in report}
     for n in range(rounds + 1):
-        for arm in random.sample(ARMS, len(ARMS)):
+        for arm in random.sample(list(report), len(report)):
             done = subprocess.run(command(arm), env=env, check=True, capture_output=True)
             modules, milliseconds = done.stdout.split()
             report[arm]["modules"] = int(modules)
             if n:  # the first one fills the page cache
                 took[arm].append(float(milliseconds))
-    for arm in ARMS:
+    for arm in report:
         report[arm]["warm_cpu_ms"] = round(statistics.median(took[arm]), 1)
         if not missing():
             trace = Path(f"{places['codevault']}-trace")
