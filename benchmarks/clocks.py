@@ -139,7 +139,7 @@ def _cycles_per_ns() -> float:
 
 
 def _graph(policy: Any, obs: torch.Tensor) -> Call:
-    return _captured(lambda: policy(obs))
+    return captured(lambda: policy(obs))
 
 
 def _sleeping_graph(policy: Any, obs: torch.Tensor, wait_ns: float) -> Call:
@@ -149,10 +149,10 @@ def _sleeping_graph(policy: Any, obs: torch.Tensor, wait_ns: float) -> Call:
         _cuda._sleep(cycles)
         policy(obs)
 
-    return _captured(run)
+    return captured(run)
 
 
-def _captured(run: Call) -> Call:
+def captured(run: Call) -> Call:
     side = _cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LAUNCH = ("Input Dims", "grid", "block", "shared memory", "registers per thread", "bytes")
+_NUMBERED = re.compile(r"(Torch-Compiled Region: |graph_)\d+(?:/\d+)?")
+"""What is compiled is numbered as it comes."""
 EVENTS = ("cpu_op", "kernel", "gpu_memcpy", "gpu_memset")
 
 
@@ -57,13 +60,13 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def forward(policy: torch.nn.Module, call: Callable[[], Any]) -> tuple[torch.Tensor, ...]:
     """One forward pass; its outputs."""
     with torch.no_grad():
-        return tuple(_tensors(call()))
+        return tuple(tensors(call()))
 
 
 def backward(policy: torch.nn.Module, call: Callable[[], Any]) -> tuple[torch.Tensor, ...]:
     """One forward and backward pass; the outputs, and the gradients of all parameters."""
     policy.zero_grad(set_to_none=True)
-    outputs = tuple(_tensors(call()))
+    outputs = tuple(tensors(call()))
     sum(out.square().sum() for out in outputs if out.requires_grad).backward()  # type: ignore[union-attr]
     grads = (p.grad for p in policy.parameters() if p.grad is not None)
     return (*(out.detach() for out in outputs), *(grad.clone() for grad in grads))
@@ -78,27 +81,28 @@ def prove(
 
     Args:
         policy: Whose byte code and gradients are meant.
-        call: One call of it, or of its compiled form.
+        call: One call of it, or of its compiled form, whose operators are those of the eager one.
         run: `forward` or `backward`.
     """
     values = run(policy, call)
     run(policy, call)  # a compiled form compiles in the first; lazily made things are made
-    with _Operators() as operators:
-        run(policy, call)
     kernels = _kernels(lambda: run(policy, call))
     # The first count of a code object is short on Python 3.12 and 3.13.
     _, second, third = (_opcodes(lambda: run(policy, call)) for _ in range(3))
     assert second == third > 0, f"the opcode count is not stable: {second}, {third}"
+    # Last: while operators are watched dynamo steps aside, and it stays aside for that code.
+    with _Operators() as operators:
+        run(policy, call)
     code = tuple(type(part).forward.__code__.co_code for part in policy.modules())
     return Proof(second, tuple(operators.seen), kernels, code, values)
 
 
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
+def tensors(value: Any) -> Iterator[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, tuple | list):
         for item in value:
-            yield from _tensors(item)
+            yield from tensors(item)
 
 
 def _kernels(run: Callable[[], Any]) -> tuple[str, ...]:
@@ -119,7 +123,13 @@ def _kernels(run: Callable[[], Any]) -> tuple[str, ...]:
         key=lambda event: (event["cat"] != "cpu_op", event["ts"], -event["dur"]),
     )
     return tuple(
-        json.dumps([e["cat"], e["name"], {k: v for k, v in e["args"].items() if k in LAUNCH}])
+        json.dumps(
+            [
+                e["cat"],
+                _NUMBERED.sub(r"\1#", e["name"]),
+                {k: v for k, v in e["args"].items() if k in LAUNCH},
+            ]
+        )
         for e in wanted
     )
 

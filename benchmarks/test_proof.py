@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +80,54 @@ def test_isolation_changes_nothing(
     assert native.opcodes > 100
     assert len(native.operators) > 10
     assert len(native.kernels) > 10
+    assert any("Torch-Compiled" in kernel for kernel in native.kernels) == (form is compiled)
     assert native.differences(again) == []
     assert native.differences(isolated) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+# Inductor imports parts of torch that use what torch deprecates.
+@pytest.mark.filterwarnings("ignore:.*script_method. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("run", [proof.forward, proof.backward])
+def test_isolation_changes_nothing_in_inductors_kernels(
+    run: Any, arms: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch._inductor.config
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    built = policies.build(arms, "Residual")
+    obs = policies.observations("Residual", 7)
+    with torch._inductor.config.patch({"cpp.enable_kernel_profile": True}):  # names its kernels
+        # What is compiled now runs by another way than what is found on the disk, as all then are.
+        run(built["again"], functools.partial(torch.compile(built["again"]), obs))
+        torch._dynamo.reset()
+        native, again, isolated = (
+            proof.prove(policy, functools.partial(torch.compile(policy), obs), run)
+            for policy in built.values()
+        )
+    assert any("cpp_fused" in kernel for kernel in native.kernels), native.kernels
+    assert native.differences(again) == []
+    assert native.differences(isolated) == []
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", sorted(policies.SHAPES))
+def test_a_captured_graph_gives_the_same(name: str, arms: dict[str, ModuleType]) -> None:
+    values = []
+    for policy in policies.build(arms, name, "cuda").values():
+        obs = policies.observations(name, 7, "cuda")
+        outputs: list[Any] = []
+        with torch.no_grad():
+            replay = clocks.captured(lambda: outputs.append(policy(obs)))  # noqa: B023
+            replay()
+        torch.cuda.synchronize()
+        values.append([tensor.clone() for tensor in proof.tensors(outputs[-1])])
+    native, again, isolated = values
+    assert all(map(torch.equal, native, again))
+    assert all(map(torch.equal, native, isolated))
 
 
 @pytest.mark.parametrize("change", sorted(PLANTED))

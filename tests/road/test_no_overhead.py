@@ -77,6 +77,7 @@ def assert_same(
         call = FORMS[form](policy)
         found.append(proof.prove(policy, functools.partial(call, *arguments, True), run))
     assert found[0].opcodes > 500
+    assert any("Torch-Compiled" in kernel for kernel in found[0].kernels) == (form == "compiled")
     assert min(len(found[0].operators), len(found[0].kernels)) > 20
     assert found[0].differences(found[1]) == []
 
