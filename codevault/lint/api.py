@@ -44,7 +44,7 @@ def _of(project: Project, prefix: str, before: list[str], after: list[str]) -> l
     if old is None:  # third party, or newly shared
         return []
     if new is None:
-        return [Finding("shared-api", "", 0, prefix, f"{prefix} was there, and is gone")]
+        return [Finding("shared-api", prefix, 0, prefix, f"{prefix} was there, and is gone")]
     found = []
     for breakage in griffe.find_breaking_changes(old, new):
         thing: Any = breakage.obj
@@ -54,7 +54,7 @@ def _of(project: Project, prefix: str, before: list[str], after: list[str]) -> l
         if all(isinstance(value, str | int | float | bool | None) for value in values):
             what += f" ({values[0]} -> {values[1]})"
         line = thing.lineno or 0
-        path = project.modules.get(module, "")
+        path = project.modules.get(module, module)  # one that is gone has none
         found.append(Finding("shared-api", path, line, module, what))
     return found
 

@@ -11,7 +11,7 @@ from codevault.lint.project import normal, within
 from codevault.lint.strings import Reading, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from codevault.lint.graph import Import
     from codevault.lint.project import Project
@@ -55,16 +55,27 @@ def broken(project: Project, imports: Iterable[Import]) -> list[Finding]:
     readings = {
         name: reading(project.read(name), _package(project, name)) for name in project.modules
     }
-    classes = {
-        f"{name}.{cls}": name
-        for name, read in readings.items()
-        if project.part(name) == "policy"
-        for cls in read.classes
-    }
-    found = {f for each in imports for f in _of_import(project, each, readings)}
+    classes = _classes(project, readings)
+    found = {f for each in imports for f in _of_import(project, each, readings, classes)}
     for name, read in readings.items():
         found |= set(_of_source(project, name, read, classes))
     return sorted(found, key=lambda f: (f.path, f.line, f.kind, f.what))
+
+
+def _classes(project: Project, readings: Mapping[str, Reading]) -> set[str]:
+    """The classes of policy code, by every name under which its modules hand them on."""
+    policy = {name: read for name, read in readings.items() if project.part(name) == "policy"}
+    found = {f"{name}.{cls}" for name, read in policy.items() for cls in read.classes}
+    before = 0
+    while before < len(found):
+        before = len(found)
+        found |= {
+            f"{module}.{name}"
+            for module, read in policy.items()
+            for name, meant in read.names.items()
+            if meant in found
+        }
+    return found
 
 
 def _package(project: Project, module: str) -> str:
@@ -73,9 +84,10 @@ def _package(project: Project, module: str) -> str:
 
 
 def _of_import(
-    project: Project, each: Import, readings: Mapping[str, Reading]
+    project: Project, each: Import, readings: Mapping[str, Reading], classes: Collection[str]
 ) -> Iterator[Finding]:
-    if each.importer not in project.modules:
+    # A module's own package is imported with it, whatever it says.
+    if each.importer not in project.modules or within(each.importer, (each.imported,)):
         return
     importer, path = each.importer, project.modules[each.importer]
     part = project.part(importer)
@@ -95,10 +107,9 @@ def _of_import(
     elif (part, other) == ("shared", "policy"):
         yield finding("shared-imports-policy", f"imports {each.imported}")
     elif (part, other) == ("application", "policy"):
-        names = readings[importer].names.values()
-        used = {n for n in names if n.rpartition(".")[0] == each.imported}
-        used &= {f"{each.imported}.{cls}" for cls in readings[each.imported].classes}
-        here = sorted(n.rpartition(".")[2] for n in used if n.rpartition(".")[2] in each.text)
+        named = [n for n in readings[importer].names.values() if n in classes]
+        names = (n.rpartition(".") for n in named)
+        here = sorted(n for home, _, n in names if home == each.imported and n in each.text)
         more = f" for {', '.join(here)}" if here else ""
         yield finding("application-imports-policy", f"imports {each.imported}{more}")
 
@@ -124,7 +135,7 @@ _installed: dict[str, list[str]] = {}
 
 
 def _of_source(
-    project: Project, name: str, read: Reading, classes: Mapping[str, str]
+    project: Project, name: str, read: Reading, classes: Collection[str]
 ) -> Iterator[Finding]:
     path, part = project.modules[name], project.part(name)
     if part == "application":

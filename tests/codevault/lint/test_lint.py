@@ -170,6 +170,35 @@ def test_isinstance_of_a_concrete_class(project: Any, asked: str) -> None:
     }
 
 
+def test_a_class_that_a_package_hands_on_is_the_same_class(project: Any) -> None:
+    project.write(CLEAN)
+    project.write(
+        {
+            "agent/src/walker/__init__.py": "from walker.net import Walker as Best\n",
+            "arena/more.py": "from walker import Best\nisinstance(1, Best)\n",
+            "arena/text.py": "PATH = 'walker.Best'\n",
+        }
+    )
+    found = {(f.kind, f.path, f.what) for f in lint(str(project.top)).findings}
+    assert found == {
+        ("application-imports-policy", "arena/more.py", "imports walker for Best"),
+        ("concrete-class", "arena/more.py", "asks whether something is a walker.Best"),
+        ("concrete-class", "arena/text.py", "names the class walker.Best"),
+    }
+
+
+def test_the_package_around_a_policy_may_be_imported_by_it(project: Any) -> None:
+    project.write(
+        {
+            "pyproject.toml": "[tool.codevault]\nroots = ['.']\npolicies = ['robots.nets']\n",
+            "robots/__init__.py": "",
+            "robots/nets/__init__.py": "import robots\nfrom robots import nets\n",
+            "robots/run.py": "import robots\n",
+        }
+    )
+    assert lint(str(project.top)).findings == ()
+
+
 def test_shared_modules_import_no_policies(project: Any) -> None:
     shared = "from walker.net import Walker\n"
     assert found(project, arena__interface=shared) == {
