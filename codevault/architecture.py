@@ -237,11 +237,8 @@ def _model(cls: Any, fields: dict[str, Any], where: str) -> Any:
             return cls.model_validate(fields, by_name=True, by_alias=False)
         return cls(**fields)
     except (TypeError, ValueError) as error:
-        raise BuildError(
-            f"{where} cannot be made: {cls.__module__}.{cls.__qualname__} refuses its fields",
-            str(error),
-            "",
-        ) from error
+        what = f"{where} cannot be made: {cls.__module__}.{cls.__qualname__} refuses its fields"
+        raise BuildError(what, str(error), "") from error
 
 
 def _plain(value: Any, where: str) -> Any:

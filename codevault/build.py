@@ -65,11 +65,8 @@ class CurrentCode:
             for attribute in attributes.split("."):
                 found = getattr(found, attribute)
         except (ModuleNotFoundError, AttributeError) as error:
-            raise CodeError(
-                f"the current code has no {path!r}",
-                str(error),
-                "codevault.load_policy(uri)  # runs it with its own code",
-            ) from error
+            hint = "codevault.load_policy(uri)  # runs it with its own code"
+            raise CodeError(f"the current code has no {path!r}", str(error), hint) from error
         return found
 
     def defines(self, module: str) -> bool:

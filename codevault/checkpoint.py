@@ -208,15 +208,9 @@ def write_checkpoint(
                 f"{where} was not written: its {name} would be too large to be read",
                 f"{len(data):,} bytes, and at most {_LIMITS[name]:,} are read",
             )
-    write(
-        where,
-        [
-            (MANIFEST, Bytes(text), 1),
-            (ARCHITECTURE, Bytes(architecture), 1),
-            (WEIGHTS, weights, PAGE),
-            *((name, Bytes(data), 1) for name, data in optional if data is not None),
-        ],
-    )
+    first = [(MANIFEST, Bytes(text), 1), (ARCHITECTURE, Bytes(architecture), 1)]
+    last = [(name, Bytes(data), 1) for name, data in optional if data is not None]
+    write(where, [*first, (WEIGHTS, weights, PAGE), *last])
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int, int]:

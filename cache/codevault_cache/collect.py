@@ -217,9 +217,8 @@ def remove(cache: Cache, item: Item) -> bool:
         if item.pack is not None and last_use([item.pack]) > item.used:
             return False  # used, or published again, since the plan was made
         try:
-            for record in item.records:
-                if not discard(record, tmp):
-                    return False
+            if not all(discard(record, tmp) for record in item.records):
+                return False
             for folder in {os.path.dirname(record) for record in item.records}:
                 sync_folder(folder)
         except OSError:
