@@ -12,7 +12,7 @@ from codevault.errors import FETCH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from codevault.cluster.ray import NodeReport, NodesReport
+    from codevault.cluster.reports import NodeReport, NodesReport
     from codevault.supplying import PrefetchItem
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from codevault.cluster import node
 from codevault.cluster.parcel import carried
+from codevault.cluster.reports import NodeReport, NodesReport
 from codevault.errors import CodevaultError, FetchError
 from codevault.prefetching import checked, sought, workers
 from codevault.supply import opened
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from codevault.batches import Look
-    from codevault.supplying import PrefetchItem, PrefetchReport
+    from codevault.supplying import PrefetchItem
     from codevault.trust import Trust
 
 SECONDS: Final = 600.0
@@ -35,48 +36,6 @@ _GONE: Final = "the node is gone"
 _KNOCK_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 30.0
 """Longest wait for an answer that is there already: the machine that has it may go."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeReport:
-    """What became of one node.
-
-    Attributes:
-        node: Its host name, as Ray has it.
-        id: Ray's id of it.
-        status: "ready", "failed" (see `report` and `error`), "dead", or "late".
-        source: What its code came from: "git" (or wherever `prefetch` finds it), "mirror", or
-            "object store".
-        report: What became of each URI there; None where no answer came.
-        error: Why it is not ready; empty for one that is.
-        seconds: Wall time from the start of its task.
-    """
-
-    node: str
-    id: str
-    status: str
-    source: str
-    report: PrefetchReport | None
-    error: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class NodesReport:
-    """What became of all nodes.
-
-    Attributes:
-        failures: URIs that no node was asked for: they cannot be read, or have no grant.
-        nodes: One for each node, in the order in which they were done.
-    """
-
-    failures: tuple[PrefetchItem, ...]
-    nodes: tuple[NodeReport, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether every node has everything."""
-        return not self.failures and all(each.status == "ready" for each in self.nodes)
 
 
 def prefetch(
@@ -138,6 +97,10 @@ def _cluster(address: str) -> Iterator[Any]:
     try:
         _reach(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except ImportError as error:
+        raise CodevaultError(
+            f"{address} needs Ray's client", str(error), "python -m pip install 'ray[client]'"
+        ) from error
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         why = str(error).strip().partition("\n")[0]
         raise FetchError(
@@ -232,7 +195,7 @@ class _Job:
     def _collect(self, running: dict[Any, _Run], until: float) -> None:
         """Notes what is done, for a second at most; whoever runs longer than until then is late."""
         left = max(0.0, min(1.0, until - time.monotonic()))
-        ready, _ = self.ray.wait(list(running), num_returns=1, timeout=left)
+        ready, _ = self.ray.wait(list(running), num_returns=len(running), timeout=left)
         for answer in ready:
             self._note(self._report(answer, running.pop(answer)))
         if time.monotonic() < until:
