@@ -65,7 +65,7 @@ def _environment() -> dict[str, str]:
     return {**kept, **quiet}
 
 
-def _remove(top: str) -> None:
+def remove(top: str) -> None:
     # Laid-out files are read-only.
     for where, folders, _ in os.walk(top):
         for folder in folders:
@@ -95,7 +95,7 @@ def one(arm: str, top: str, url: str, commit: str, root: str) -> dict[str, float
     wall = time.perf_counter() - start
     if status:
         raise RuntimeError(f"{arm} failed with {status}")
-    _remove(top)
+    remove(top)
     cpu = (usage.ru_utime + usage.ru_stime) * 1e3
     return {
         "cpu_ms": cpu,

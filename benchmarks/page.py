@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PLOTS: Final = {
     "gpu_forward": "![Ratios to native with their intervals](benchmarks/forward.svg)",
     "import_snapshot": "![CPU time of an import by number of modules](benchmarks/imports.svg)",
+    "nodes": "![Seconds until all nodes are warm, by their number](benchmarks/nodes.svg)",
     "scale": "![Time, memory and collection by number of versions](benchmarks/scale.svg)",
 }
 HEAD: Final = """# Benchmarks
@@ -115,6 +116,17 @@ write, `torch.save` of weights and optimizer waits for the disk. Wall time, medi
         """1,000 checkpoints of 50 commits on this machine, their repository behind git's HTTP
 server on loopback, granted as a whole; fresh processes, CPU time, medians. *Manifests* opens the
 same files and does nothing else.""",
+    ),
+    "nodes": (
+        "Many nodes at once",
+        sections.nodes,
+        """*clone*: every node clones the repository and compiles it; *each*: every node prefetches
+from the git server; *mirror*: one node publishes, the others prefetch over HTTP; *shared*: nobody
+fetches, and one process on each node imports from one shared folder. One node's costs are measured
+on loopback, from nothing to ready to run; of its own time only CPU counts. Servers that are asked
+by many are a model, whose rates are assumptions: git hosts that refuse so many requests are not in
+it. What imports cost themselves is left out, and CPU of the mirror's server: a folder behind a web
+server, or a bucket.""",
     ),
     "startup": (
         "Start-up",

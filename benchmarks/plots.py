@@ -23,6 +23,7 @@ def draw(runs: Sequence[Run], folder: Path) -> list[str]:
     makers: dict[str, tuple[str, int, Callable[[Sequence[Run], Sequence[Axes]], None]]] = {
         "gpu_forward": ("forward", 1, _forward),
         "import_snapshot": ("imports", 1, _imports),
+        "nodes": ("nodes", 1, _nodes),
         "scale": ("scale", 3, _scale),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,3 +83,15 @@ def _scale(runs: Sequence[Run], axes: Sequence[Axes]) -> None:
             axis.plot([row["versions"] for row in rows], [row[key] for row in rows], marker="o")
         axis.set_xlabel("versions in one process")
         axis.set_title(title, fontsize=9)
+
+
+def _nodes(runs: Sequence[Run], axes: Sequence[Axes]) -> None:
+    for run in runs:
+        rows = run["figures"]["rows"]
+        for way in dict.fromkeys(row["way"] for row in rows):
+            shown = [row for row in rows if row["way"] == way]
+            at = [row["nodes"] for row in shown]
+            axes[0].loglog(at, [row["seconds"] for row in shown], marker="o", label=way)
+    axes[0].set_xlabel("nodes")
+    axes[0].set_ylabel("seconds until all are warm (modelled)")
+    axes[0].legend(fontsize=7)

@@ -199,3 +199,36 @@ def latency(runs: Sequence[Run]) -> str:
         for arm in found["ms"]
     ]
     return table(["delay, ms", "way", "calls that were held", "wall, ms", "ratio"], rows)
+
+
+def nodes(runs: Sequence[Run]) -> str:
+    keys = ("cpu_s", "git_requests", "git_bytes", "git_cpu_s", "mirror_requests")
+    head = ["one node", "CPU, s", "git requests", "git bytes", "git server's CPU, s"]
+    below = ["way", "nodes", "requests to git", "MB from git", "MB from the mirror", "seconds"]
+    modelled = ("way", "nodes", "git_requests", "git_mb", "mirror_mb", "seconds")
+    parts = []
+    for run in runs:
+        found = run["figures"]
+        rows = [
+            [arm, *(f"{cost[key]:,.4g}" for key in (*keys, "mirror_bytes"))]
+            for arm, cost in found["a_node"].items()
+        ]
+        shared = found["shared"]
+        said = shared.get("no_figure") or (
+            f"A process that imports {shared['modules']} modules from a shared folder makes "
+            f"{shared['calls']} calls with a path in it."
+        )
+        parts += [f"Measured; {found['repository']}.\n"]
+        parts += [table([*head, "mirror requests", "mirror bytes"], rows), said + "\n"]
+        assumed = ", ".join(f"{name} = {value:,}" for name, value in found["assumed"].items())
+        parts += [f"Modelled; assumed, not measured: {assumed}.\n"]
+        parts += [
+            table(
+                below,
+                (
+                    [f"{row[k]:,}" if k != "way" else row[k] for k in modelled]
+                    for row in found["rows"]
+                ),
+            )
+        ]
+    return "\n".join(parts)
