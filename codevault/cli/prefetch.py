@@ -96,7 +96,12 @@ def prefetch(
         from codevault.cli import nodes
 
         names = all_names(uris, lists)
-        sys.exit(nodes.run(names, ray, deadline or 600.0, jobs, pin, as_json))
+        try:
+            code = nodes.run(names, ray, deadline or 600.0, jobs, pin, as_json)
+        except KeyboardInterrupt:
+            click.echo("interrupted: the same command goes on from there", err=True)
+            code = INTERRUPTED
+        sys.exit(code)
     from codevault.prefetching import prefetch as run
 
     bars = sys.stderr.isatty() and sys.stdout.isatty() and not as_json

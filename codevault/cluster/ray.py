@@ -10,6 +10,7 @@ import logging
 import socket
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault.cluster import node
@@ -18,7 +19,7 @@ from codevault.cluster.reports import NodeReport, NodesReport
 from codevault.errors import CodevaultError, FetchError
 from codevault.prefetching import checked, sought, workers
 from codevault.supply import opened
-from codevault.supplying import Supplier
+from codevault.supplying import EXPECTED, Supplier, failed
 from codevault_cache import environ
 
 if TYPE_CHECKING:
@@ -32,10 +33,14 @@ if TYPE_CHECKING:
 SECONDS: Final = 600.0
 """Deadline for all nodes together."""
 
+_READERS: Final = 3
+"""Nodes that are asked to read before it is given up: the server must not meet all of them."""
+
+_NOTHING: Final = "no node that was asked could have the code"
 _GONE: Final = "the node is gone"
 _KNOCK_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 30.0
-"""Longest wait for an answer that is there already: the machine that has it may go."""
+"""Longest wait for an answer that is there: the machine that has it may go."""
 
 
 def prefetch(
@@ -73,13 +78,22 @@ def prefetch(
     seeker = Supplier(opened(None), step=failures.append)
     with workers(jobs, seeker) as pool:
         _, looks = sought(uris, trust, pool, seeker)
-        orders = list(pool.map(carried, looks))
+        orders = [packed for packed in pool.map(partial(_packed, seeker), looks) if packed]
     with _cluster(address) as ray:
         job = _Job(ray, time.monotonic() + seconds, step)
         if orders:
             parcel = job.parcel(orders, environ.mirror() or "", jobs, pin)
             job.serve(parcel, "mirror" if environ.mirror() else "object store", pin)
     return NodesReport(tuple(failures), tuple(job.done.values()))
+
+
+def _packed(seeker: Supplier, seen: Look) -> Look | None:
+    start = time.perf_counter()
+    try:
+        return carried(seen)
+    except EXPECTED as error:  # its own objects are damaged
+        seeker.done(failed(seen.uri, error, start))
+        return None
 
 
 @contextlib.contextmanager
@@ -113,11 +127,7 @@ def _cluster(address: str) -> Iterator[Any]:
 
 
 def _reach(address: str) -> None:
-    """Knocks at an address: Ray goes on trying for minutes where nobody listens.
-
-    Raises:
-        OSError: Nobody does.
-    """
+    """Knocks at an address: Ray goes on trying for minutes where nobody listens."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), _KNOCK_SECONDS).close()
@@ -143,8 +153,14 @@ class _Job:
     names: dict[str, str] = field(default_factory=dict)
 
     def parcel(self, looks: list[Look], mirror: str, jobs: int | None, pin: str) -> Any:
-        """Has one node read; another, where that one dies or is late. None if none does."""
-        while waiting := self._waiting():
+        """Has one node read; another, where that one dies, is late, or can have nothing.
+
+        Returns:
+            The reference of the parcel; None if no node has anything.
+        """
+        for _ in range(_READERS):
+            if not (waiting := self._waiting()):
+                break
             run = _Run(waiting[0], "git", time.monotonic())
             report, parcel = self._task(node.read, run.id, 2, mirror).remote(
                 looks, mirror, jobs, pin
@@ -154,7 +170,8 @@ class _Job:
             running = {report: run}
             while running:
                 self._collect(running, until)
-            if self.done[run.id].report is not None:
+            found = self.done[run.id].report
+            if found is not None and found.snapshots:
                 return parcel
         return None
 
@@ -170,11 +187,10 @@ class _Job:
             if not running:
                 break
             self._collect(running, self.deadline)
-        for each in self.names:
-            if each not in self.done:  # it went before anything ran there
-                self._note(
-                    NodeReport(self.names[each], each, "dead", "", None, "the node is gone", 0.0)
-                )
+        alive = self._waiting()
+        for each in [each for each in self.names if each not in self.done]:
+            status, why = ("failed", _NOTHING) if each in alive else ("dead", _GONE)
+            self._note(NodeReport(self.names[each], each, status, "", None, why, 0.0))
 
     def _waiting(self) -> list[str]:
         """The nodes that are alive and not done with; the head first."""

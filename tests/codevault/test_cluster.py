@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from codevault.cluster import node
 from codevault.cluster.parcel import Parcel, carried
 from codevault.cluster.slurm import srun_line
 from codevault.errors import FetchError
+from codevault.supplying import PrefetchItem, PrefetchReport
 from codevault_cache import Cache
 
 if TYPE_CHECKING:
@@ -210,3 +212,83 @@ def test_no_cluster_is_told_at_once(fleet: Fleet) -> None:
     result = run(*fleet.named(0), "--ray", "127.0.0.1:9")
     assert result.exit_code == 3
     assert "there is no Ray cluster at 127.0.0.1:9" in result.output
+
+
+class FakeRay:
+    """A cluster whose tasks run here and at once, on nodes with a will of their own."""
+
+    def __init__(self, wills: dict[str, Any]) -> None:
+        self.wills = wills
+        self.asked: list[tuple[str, str]] = []
+
+    def nodes(self) -> list[dict[str, Any]]:
+        known = {"Alive": True, "Resources": {}, "NodeManagerHostname": "host"}
+        return [known | {"NodeID": name * 56} for name in self.wills]
+
+    def remote(self, **_: Any) -> Any:
+        ray = self
+
+        class Task:
+            def __init__(self, function: Any) -> None:
+                self.function = function
+
+            def options(self, *, num_returns: int, scheduling_strategy: Any, **_: Any) -> Any:
+                self.returns, self.where = num_returns, scheduling_strategy.node_id[0]
+                return self
+
+            def remote(self, *_: Any) -> Any:
+                ray.asked.append((self.where, self.function.__name__))
+                answer = (self.where, self.function.__name__)
+                return (answer, "parcel") if self.returns == 2 else answer
+
+        return Task
+
+    def wait(self, answers: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        ready = [each for each in answers if self.wills[each[0]] is not None]
+        return ready, [each for each in answers if each not in ready]
+
+    def get(self, answer: Any, timeout: float) -> Any:
+        will = self.wills[answer[0]]
+        if isinstance(will, Exception):
+            raise will
+        return will
+
+    def cancel(self, answer: Any, *, force: bool) -> None:
+        self.asked.append((answer[0], "cancel"))
+
+
+def job(wills: dict[str, Any]) -> tuple[dict[str, str], FakeRay]:
+    """What becomes of nodes with such wills: a report, an error, or None for no answer."""
+    pytest.importorskip("ray", reason="Ray has no wheel for this platform")
+    from codevault.cluster.ray import _Job
+
+    fake = FakeRay(wills)
+    work = _Job(fake, time.monotonic() + 0.2, None)
+    work.serve(work.parcel([], "", None, ""), "object store", "")
+    return {name[0]: done.status for name, done in work.done.items()}, fake
+
+
+READY = PrefetchReport((PrefetchItem("a", "hit", "_splint_x", None, 0.0),))
+EMPTY = PrefetchReport((PrefetchItem("a", "failed", "", FetchError("no"), 0.0),))
+
+
+def test_another_node_reads_where_one_cannot() -> None:
+    from ray.exceptions import NodeDiedError
+
+    ways: dict[str, Any] = {"a": EMPTY, "b": NodeDiedError(""), "c": READY, "d": READY}  # type: ignore[no-untyped-call]
+    found, fake = job(ways)
+    assert found == {"a": "failed", "b": "dead", "c": "ready", "d": "ready"}
+    assert fake.asked == [("a", "read"), ("b", "read"), ("c", "read"), ("d", "take")]
+
+
+def test_no_node_is_ready_where_none_can_read_and_git_does_not_meet_all() -> None:
+    found, fake = job(dict.fromkeys("abcdef", EMPTY))
+    assert found == dict.fromkeys("abcdef", "failed")
+    assert len(fake.asked) == 3
+
+
+def test_who_does_not_answer_in_time_is_late_and_let_go() -> None:
+    found, fake = job({"a": None, "b": READY, "c": None})
+    assert found == {"a": "late", "b": "ready", "c": "late"}
+    assert ("a", "cancel") in fake.asked
+    assert ("c", "cancel") in fake.asked
