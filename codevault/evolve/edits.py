@@ -106,7 +106,14 @@ def _with(made: dict[str, Any], part: str, edits: Edits) -> dict[str, Any]:
 
 
 def _called(made: Any, edits: Edits, resolve: Callable[[str], Any]) -> Any:
-    return made if edits.call is None else resolve(edits.call)(made)
+    if edits.call is None:
+        return made
+    function = resolve(edits.call)
+    try:
+        return function(made)
+    except Exception as error:
+        why = f"calls {edits.call}, which raised {type(error).__name__}: {error}"
+        raise _refused(edits, why) from error
 
 
 _NONE = object()

@@ -172,7 +172,12 @@ def _concatenated(
 def _called(
     rule: Rule, given: dict[str, torch.Tensor], resolve: Callable[[str], Any]
 ) -> dict[str, torch.Tensor]:
-    result = resolve(rule.subject[0])({key: tensor.clone() for key, tensor in given.items()})
+    function = resolve(rule.subject[0])
+    try:
+        result = function({key: tensor.clone() for key, tensor in given.items()})
+    except Exception as error:
+        why = f"calls {rule.subject[0]}, which raised {type(error).__name__}: {error}"
+        raise _refused(rule, why) from error
     if not isinstance(result, dict) or not all(
         isinstance(key, str) and isinstance(tensor, torch.Tensor) for key, tensor in result.items()
     ):

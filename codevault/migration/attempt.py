@@ -13,12 +13,14 @@ from codevault import coverage
 from codevault.arrival import Plan, assign_weights, planned
 from codevault.build import build, check_kept, environment
 from codevault.checkpoint import PROBE, Checkpoint, read_member
-from codevault.errors import ProbeError
+from codevault.errors import BuildError, CodevaultError, ProbeError
 from codevault.evolve.moves import Moved, unmoved
+from codevault.evolve.sides import Side, told
 from codevault.manifest import escaped
 from codevault.nest import unpack
 from codevault.probe import Probe, record, replay
 from codevault.probefile import from_bytes
+from codevault.splint import Splint
 from codevault.understudy import device_of
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
     from codevault.comparison import Replay
     from codevault.evolve.rules import Rules
-    from codevault.splint import Splint
 
 SEED: Final = 0
 """Of what the newer code's constructor draws, so that a second run gives the same."""
@@ -82,19 +83,27 @@ def built(
     return policy, plan
 
 
-def attempted(
-    checkpoint: Checkpoint, splint: Splint, chain: Sequence[Rules], where: str
-) -> Attempt:
+def attempted(checkpoint: Checkpoint, side: Side, chain: Sequence[Rules], where: str) -> Attempt:
     """A checkpoint's policy in newer code, with its weights.
 
     Raises:
-        BuildError: The architecture does not go with the newer code.
+        BuildError: The architecture does not go with the newer code, or that raised.
         CodeError: The newer code lacks what is named.
         StateDictError: Keys are unaccounted for, or a rule does not go with the weights.
     """
-    policy, plan = built(checkpoint, splint, chain)
+    assert isinstance(side.code, Splint)
+    try:
+        policy, plan = built(checkpoint, side.code, chain)
+    except (CodevaultError, Warning):
+        raise
+    except Exception as error:
+        raise BuildError(
+            f"the newer code builds no policy for {where}",
+            told(error, side),
+            f"codevault diagnose {shlex.quote(where)}",
+        ) from error
     hint = f"codevault migrate {shlex.quote(where)} --suggest"
-    moved = assign_weights(policy, checkpoint, where, hint, splint, plan.chain)
+    moved = assign_weights(policy, checkpoint, where, hint, side.code, plan.chain)
     return Attempt(policy, plan, moved or unmoved(policy.state_dict()), recorded(checkpoint))
 
 

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codevault.build import explained
 from codevault.chain import chain_for
 from codevault.checkpoint import open_checkpoint
 from codevault.downloads import fetched
@@ -99,8 +98,9 @@ def migrate(
     source = checkpoint.manifest
     target = target_of(None if to is None else os.fspath(to), source, roots, overlay, vault)
     chain = chain_for(rules, target.top, source)
-    with kept_rng(), explained(source), alone(Side(target.splint, str(target))):
-        attempt = attempted(checkpoint, target.splint, chain, where)
+    side = Side(target.splint, str(target))
+    with kept_rng(), alone(side):
+        attempt = attempted(checkpoint, side, chain, where)
         verdict = judged(attempt, where, accept_drift=accept_drift)
         manifest = None
         if output is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -223,6 +224,18 @@ def test_what_does_not_fit_is_refused_by_rule(rule: str, said: str) -> None:
         applied(f"[[rule]]\n{rule}", state(a=(2, 3)), {}, f=lambda given: None)
 
 
+def test_a_function_that_raises_is_named_by_its_rule() -> None:
+    def broken(given: object) -> object:
+        raise ZeroDivisionError("by zero")
+
+    rule = '[[rule]]\ncall = "m:f"\ntake = ["a"]'
+    with pytest.raises(StateDictError, match="calls m:f, which raised ZeroDivisionError: by zero"):
+        applied(rule, state(a=(1,)), {}, f=broken)
+    edits = parse(b'[architecture]\ncall = "m:f"', "r")
+    with pytest.raises(BuildError, match="calls m:f, which raised ZeroDivisionError: by zero"):
+        edited({"class_path": "m:C"}, edits, lambda _: broken)
+
+
 def test_every_key_is_accounted_for() -> None:
     old = {f"old.{n}": torch.ones(1) for n in range(12)} | {"kept": torch.ones(2)}
     moved = applied('[[rule]]\nrename = "old.0"\nto = "typo.0"', old, {})
@@ -275,6 +288,66 @@ def test_a_float_never_becomes_an_integer() -> None:
 def test_faults_of_a_file_name_rule_and_line(text: str, said: str) -> None:
     with pytest.raises(RulesError, match=said):
         parse(text.encode(), "r.toml")
+
+
+WORDS = st.sampled_from([*_VERBS, "to", "dim", "dims", "with", "take", "shape", "hits", "x", "a.*"])
+VALUES = st.recursive(
+    st.one_of(
+        st.booleans(), st.integers(-3, 3), st.floats(-1, 1), WORDS, st.just("m:f"), st.just("")
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=2),
+    max_leaves=5,
+)
+
+
+KEYS = st.sampled_from(["x", "a", "a.x", "*", "a.*", "b.*", "to"])
+KINDS: dict[str, Any] = {
+    "a key": KEYS,
+    "a list of keys": st.lists(KEYS, min_size=1, max_size=3),
+    "a whole number": st.integers(-3, 3),
+    "a list of whole numbers": st.lists(st.integers(-3, 3), max_size=3),
+    "a number": st.floats(-1, 1),
+    "pkg.mod:function": st.just("m:f"),
+}
+
+
+@st.composite
+def plausible(draw: Any) -> dict[str, Any]:
+    verb = draw(st.sampled_from(list(_VERBS)))
+    kind, needed, optional = _VERBS[verb]
+    some = draw(st.sets(st.sampled_from(list(optional)))) if optional else set()
+    kinds = {verb: kind, **needed, **{key: optional[key] for key in some}}
+    fills = st.sampled_from(["zeros", "ones", "normal", "constructor", 0.5])
+    return {key: draw(KINDS.get(what, fills)) for key, what in kinds.items()}
+
+
+def toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f'"{key}" = {toml(item)}' for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+@given(
+    st.lists(plausible() | st.dictionaries(WORDS, VALUES, max_size=4), max_size=3),
+    st.dictionaries(st.sampled_from(["for", "names", "architecture", "env"]), VALUES),
+)
+def test_any_file_is_read_or_refused_and_any_rules_move_or_refuse(
+    entries: list[dict[str, Any]], top: dict[str, Any]
+) -> None:
+    lines = [f'"{key}" = {toml(value)}' for key, value in top.items()]
+    for entry in entries:
+        lines += ["[[rule]]", *(f'"{key}" = {toml(value)}' for key, value in entry.items())]
+    try:
+        rules = parse("\n".join(lines).encode(), "r")
+    except RulesError:
+        return
+    old = state(x=(2,), a__x=(2, 1), a__to=(1,))
+    with contextlib.suppress(StateDictError):
+        move(unmoved(old), rules.rules, state(x=(2,), a__b=(1,)), lambda _: lambda given: given)
+    with contextlib.suppress(BuildError):
+        edited({"class_path": "m:C", "kwargs": {"x": [{"to": 1}]}}, rules, lambda _: lambda d: d)
 
 
 def test_names_move_with_all_that_is_in_them() -> None:

@@ -331,6 +331,18 @@ def test_command(old: Any) -> None:
     assert f"moved       from {old.manifest.commit[:12]}" in shown.output
 
 
+def test_newer_code_that_raises_is_named_with_its_line(old: Any) -> None:
+    source = (old.project.top / "src/walker/nets.py").read_text()
+    for line, said in (("raise OSError(5)", "OSError: 5"), ("import gone_away", "'gone_away'")):
+        broken = source.replace("super().__init__()", line)
+        old.project.commit({"src/walker/nets.py": broken})
+        done = run(old.path, "--rules", old.rules, "--dry-run")
+        assert done.exit_code == 1
+        assert f"the newer code builds no policy for {old.path}" in done.stderr
+        assert said in done.stderr
+        assert f"walker.nets:6: {line}" in done.stderr
+
+
 def test_exit_codes(old: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(old.path).exit_code == 2
     assert run(old.path, "--dry-run", "-o", old.new).exit_code == 2
