@@ -107,7 +107,8 @@ def _take(path: str, owner: str, dead: bytes | None) -> int | None:
             return None
         fd = os.open(owner, NEW, 0o644)
         os.replace(owner, path)  # in one step: nobody must find none here
-    os.write(fd, os.path.basename(owner).encode())
+    with contextlib.suppress(OSError):  # without a name it is a claim as well
+        os.write(fd, os.path.basename(owner).encode())
     return fd
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -154,6 +155,17 @@ def test_I6_claims_that_everybody_gets_cost_requests_and_nothing_else(
     asked = served.asked_together(*[partial(load, tmp_path / "cache", wanted)] * RANKS)
     assert alone < asked <= RANKS * alone
     whole(tmp_path / "cache")
+
+
+def test_I6_a_full_disk_leaves_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(os, "write", full)
+    got: list[str] = []
+    election.once(str(tmp_path), [KEY], lambda key: key in got, got.extend)
+    assert got == [KEY]
+    assert os.listdir(paths.tmp(str(tmp_path))) == []
 
 
 def test_I6_without_claims_everybody_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
