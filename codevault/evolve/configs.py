@@ -196,10 +196,10 @@ def _drifted(before: Any, after: Any, path: str, old: Side, new: Side, here: Pla
         if one is other or (one == other and type(one) is type(other)):
             continue
         text = f"{name} was not given; its default was {_text(one)}, and is {_text(other)}"
-        values = [None if value is REQUIRED else value for value in (one, other)]
+        was, now = (None if value is REQUIRED else value for value in (one, other))
         owners = [_owner(each, name.removeprefix(path)) for each in (before, after)]
         place = Place(tuple(o for o in owners if o) or here.targets, (_last(name),), stated=True)
-        found.append(Found(Cause("config", "default", name, text, *values), place))
+        found.append(Found(Cause("config", "default", name, text, was, now), place))
     return found
 
 

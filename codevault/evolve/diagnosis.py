@@ -49,6 +49,7 @@ class Cause:
         old: Of the old code or the file, plain data.
         new: Of the new code, plain data.
         introduced: The commit that brought it; None where that is not known.
+        suspects: Where it is not known: commits of which one brought it, or several together.
     """
 
     family: Family
@@ -58,6 +59,7 @@ class Cause:
     old: Any = None
     new: Any = None
     introduced: Introduced | None = None
+    suspects: tuple[Introduced, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,9 @@ def _family(label: str, causes: tuple[Cause, ...], checked: str) -> list[str]:
         lines += _wrapped("" if lines else label, cause.text)
         if cause.introduced is not None:
             lines += _wrapped("", f"  since {cause.introduced}")
+        elif cause.suspects:
+            named = ", ".join(each.commit[:10] for each in cause.suspects)
+            lines += _wrapped("", f"  since one of {named}")
     if len(causes) > _FEW:
         lines.append(f"{'':<13}and {len(causes) - _FEW} more  (--json has all)")
     if checked:

@@ -171,6 +171,7 @@ def test_command_and_its_json(project: Any, best: str) -> None:
         "old": ["body.weight", "body.bias"],
         "new": ["encoder.weight", "encoder.bias"],
         "introduced": cause["introduced"],
+        "suspects": [],
     }
     assert list(data["checked"]) == ["config", "keys", "shapes", "packages", "probe"]
     text = CliRunner().invoke(main, ["diagnose", best, "--against", str(project.top)])
@@ -256,8 +257,14 @@ def test_a_commit_is_named_for_the_probe_only_where_it_is_the_only_one(
     louder = ("Louder", [("return self.gain *", "return 3.0 *")])
     history(project, [STEPS[1], louder, STEPS[4]])
     assert dates(against(project, best)) == {"out": "Louder"}
-    history(project, [louder, ("Softer", [("return 3.0 *", "return 2.5 *")])])
-    assert dates(against(project, best)) == {"out": None}
+    history(project, [STEPS[1], ("Softer", [("return self.gain *", "return 2.5 *")])])
+    found = against(project, best)
+    (cause,) = found.causes
+    assert cause.introduced is None
+    # Back to the start, and on.
+    assert [each.subject for each in cause.suspects] == ["Louder", "Speak of walking", "Softer"]
+    commits = ", ".join(each.commit[:10] for each in cause.suspects)
+    assert f"since one of {commits}" in str(found)
 
 
 def test_uncommitted_changes_have_no_commit(project: Any, best: str) -> None:
