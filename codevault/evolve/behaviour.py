@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from codevault.errors import CodevaultError
 from codevault.evolve.diagnosis import Cause
 from codevault.evolve.places import Found, Place
@@ -15,6 +13,8 @@ from codevault.weights import assign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import torch
 
     from codevault.evolve.sides import Side
     from codevault.probe import Probe
@@ -35,8 +35,7 @@ def replayed(policy: Any, probe: Probe, side: Side) -> tuple[tuple[Found, ...], 
     Returns:
         What was found, and what was looked at, for people.
     """
-    modules = policy.modules() if isinstance(policy, torch.nn.Module) else [policy]
-    place = Place(tuple({type(m) for m in modules if side.is_own(type(m).__module__)}))
+    place = Place(())
     try:
         found = replay(policy, probe)
     except Exception as error:

@@ -55,7 +55,7 @@ def drift(
             continue  # another class of the code's own, whose parts are compared themselves
         differ[path.partition("[")[0]].append((path, one, other))
     return tuple(
-        _found(group, rows, place_of(before, group, old) or Place((type(before),)))
+        _found(group, rows, place_of(before, group, old) or Place(()))
         for group, rows in differ.items()
     )
 
@@ -67,10 +67,11 @@ def _found(group: str, rows: list[tuple[str, Any, Any]], place: Place) -> Found:
         f"{path or 'the policy'} is {_short(other)} in the policy as built, and was {_short(one)}"
     )
     if len(rows) == 1:
-        return Found(Cause("config", "value", path, text, one, other), place)
+        return Found(Cause("config", "value", path, text, one, other), place.showing(other))
     text = f"{text}; {len(rows) - 1} more in {group}"
     olds, news = ({row[0]: row[side] for row in rows} for side in (1, 2))
-    return Found(Cause("config", "value", group, text, olds, news), place)
+    signs = [now for _, _, now in rows if isinstance(now, str | float) and now]
+    return Found(Cause("config", "value", group, text, olds, news), place.showing(*signs))
 
 
 def _short(value: Any) -> str:

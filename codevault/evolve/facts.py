@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -42,6 +41,13 @@ def said(node: Definition | ast.Module, names: Sequence[str]) -> str:
     return "\n".join(sorted(text for name in names for text in _said(node, name)))
 
 
+def shows(text: str, value: Any) -> bool:
+    """Whether a value, or a class or function of its name, stands in what `said` gave."""
+    name = str(value).rpartition(".")[2] if isinstance(value, str) else ""
+    needles = [f"value={value!r})", *([f"='{name}'"] if name.isidentifier() else [])]
+    return any(needle in text for needle in needles)
+
+
 def _said(node: Definition | ast.Module, name: str) -> Iterator[str]:
     for function in ast.walk(node):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -74,20 +80,4 @@ def _assigned(statement: ast.Assign | ast.AnnAssign | ast.AugAssign, name: str) 
     names = {part.attr for part in flat if isinstance(part, ast.Attribute)}
     names |= {part.id for part in flat if isinstance(part, ast.Name)}
     if name in names:
-        value = statement.value
-        if value is not None and any(isinstance(target, ast.Attribute) for target in targets):
-            value = _Nameless().visit(copy.deepcopy(value))
-        yield f"{name} = {'' if value is None else ast.dump(value)}"
-
-
-class _Nameless(ast.NodeTransformer):
-    """Forgets which variables are used, but not what is called: a rename changes no value."""
-
-    def visit_Name(self, node: ast.Name) -> ast.Name:
-        return ast.Name("_", node.ctx)
-
-    def visit_Call(self, node: ast.Call) -> ast.Call:
-        called = node.func
-        self.generic_visit(node)
-        node.func = called if isinstance(called, ast.Name) else node.func
-        return node
+        yield f"{name} = {'' if statement.value is None else ast.dump(statement.value)}"

@@ -116,7 +116,7 @@ def tied(state: Mapping[str, Any]) -> list[list[str]]:
 
 
 def place_of(policy: Any, key: str, side: Side) -> Place | None:
-    """The own class that holds a key, and the attribute of it that leads there."""
+    """The own class that holds a key, and the attribute of it that leads there; and its holders."""
     if not isinstance(policy, torch.nn.Module):
         return None
     found: Place | None = None
@@ -124,7 +124,7 @@ def place_of(policy: Any, key: str, side: Side) -> Place | None:
     module: Any = policy
     for part in parts:
         if side.is_own(type(module).__module__):
-            found = Place((type(module),), (part,))
+            found = Place((type(module),), (part,), outer=found)
         module = getattr(module, part, None)
     return found
 

@@ -32,8 +32,8 @@ def dated(
     """The causes with the commits that brought them, and which history was searched.
 
     Each cause is looked for by bisection: the first commit whose source says something else of the
-    names that the cause is about. What only leads to a cause may have changed more than once: then
-    it is one of several commits, as where only the definitions or the modules show a change.
+    names that the cause is about, or has the new value there. Where no source shows it, it is one
+    of the commits that changed the policy's own modules.
     """
     from codevault_cache.past import past
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from codevault.evolve.facts import definition, said
+from codevault.evolve.facts import definition, said, shows
 from codevault_importhook import strip
 
 if TYPE_CHECKING:
@@ -42,15 +43,23 @@ class Search:
     def steps_of(self, place: Place) -> Sequence[int]:
         """The step that brought what a place says now; several if it is one of them.
 
-        None where what the cause is read from did not change, or nothing is known of where.
+        Where the names do not show it, all that changed the policy's own modules.
         """
-        spots = _spots(place.targets)
-        if place.names:
-            found = self._of_names(spots, place)
+        at: Place | None = place
+        while at is not None:
+            spots = _spots(at.targets)
+            found: Sequence[int] = ()
+            if at.names:
+                found = self._of_names(spots, at)
+            elif spots:
+                found = self._first(partial(self._is_there, spots[0]))
             if found:
                 return found
-        found = self._of_definitions(spots) if spots else ()
-        return found or (self._changes(self._files) if self.clean else ())
+            at = at.outer
+        return self._changes(self._files) if self.clean else ()
+
+    def _is_there(self, spot: tuple[str, str], step: int) -> bool:
+        return self._of(step, *spot, ()) is not None
 
     def module(self, step: int, module: str) -> str | None:
         """The id of a module's source as of a step; None if there was no such module."""
@@ -68,7 +77,7 @@ class Search:
         return None
 
     def _of_names(self, spots: Spots, place: Place) -> Sequence[int]:
-        """The step that brought or took a name, or else changed what is said of it."""
+        """The step that brought or took a name, or else what is said of it, or a sign in that."""
 
         def there(step: int) -> list[bool]:
             return [any(self._said(step, spots, (name,))) for name in place.names]
@@ -78,17 +87,14 @@ class Search:
 
         if there(0) != there(self._last):
             return self._first(there)
-        return self._first(text) if place.stated else self._changes(text)
 
-    def _of_definitions(self, spots: Spots) -> Sequence[int]:
-        """The step from which on a definition is not there any more, or those that changed it."""
+        def shown(step: int) -> bool:
+            parts = filter(None, text(step))
+            return any(shows(part, sign) for part in parts for sign in place.signs)
 
-        def there(step: int) -> bool:
-            return self._said(step, spots[:1], ())[0] is not None
-
-        if there(0) and not there(self._last):
-            return self._first(there)
-        return self._changes(lambda step: self._said(step, spots, ()))
+        if place.stated:
+            return self._first(text)
+        return self._first(shown) if shown(self._last) else ()
 
     def _first(self, fact: Callable[[int], Any]) -> Sequence[int]:
         """The first step with another fact than the oldest one, by bisection."""

@@ -80,7 +80,9 @@ def shapes(
             why += _like(shape, now, known)
         text = f"{key} {list(shape)} in file, {list(now)} in code{_which(shape, now, sizes)}: {why}"
         cause = Cause("shapes", kind, key, text, list(shape), list(now))
-        found.append(Found(cause, place_of(policies.given, there, new) if kind == "code" else None))
+        place = place_of(policies.given, there, new) if kind == "code" else None
+        sizes_now = [size for size in now if size not in shape]
+        found.append(Found(cause, place.showing(*sizes_now) if place else None))
     return tuple(found)
 
 

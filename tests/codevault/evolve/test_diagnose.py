@@ -630,3 +630,11 @@ def test_the_log_of_loads_has_it(project: Any, best: str) -> None:
     against(project, best)
     log = json.loads(CliRunner().invoke(main, ["trust", "log", "--json"]).output)
     assert log[-1]["uri"] == best
+
+
+def test_a_layer_of_an_own_class_is_found_where_it_is_held(project: Any, best: str) -> None:
+    own = ("@dataclass", "class Layer(torch.nn.Linear): pass\n\n@dataclass")
+    added = ("self.gain =", "self.spare = Layer(2, 2)\n        self.gain =")
+    commits = history(project, [STEPS[0], ("A layer", [own]), ("Held", [added]), STEPS[2]])
+    found = codevault.diagnose(best, f"{project.top}@{commits['More noise']}")
+    assert dates(found)["spare.*"] == "Held"
