@@ -10,7 +10,6 @@ from codevault import userdir
 from codevault.build import own
 from codevault.checkpoint import PROBE, read_member
 from codevault.errors import ProbeWarning
-from codevault.evolve.edits import edited, edited_env
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +47,10 @@ def planned(
         BuildError: An edit does not go with them.
         CodeError: A rule names a function that the code does not define.
     """
+    if not chain:
+        return Plan(description, env)
+    from codevault.evolve.edits import edited, edited_env
+
     taken = []
     for rules in chain:
         if rules.only_for and description["class_path"] not in rules.only_for:

@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from codevault.errors import RulesError
-from codevault.evolve.rules import parse
 from codevault.stated import migrations_of, stated_of
 from codevault_cache import find_worktree
 
@@ -30,6 +29,8 @@ def chain_of(top: str, known: tuple[str, ...] | None) -> tuple[Rules, ...]:
     Raises:
         RulesError: One cannot be read.
     """
+    from codevault.evolve.rules import parse
+
     folder = stated_of(top).migrations or ""
     chain = []
     for name in migrations_of(top) or ():
@@ -47,6 +48,8 @@ def chain_for(
     Raises:
         RulesError: One cannot be read.
     """
+    from codevault.evolve.rules import parse
+
     if paths is None:
         return () if top is None else chain_of(top, manifest.migrations)
     chain = []

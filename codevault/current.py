@@ -16,9 +16,10 @@ from codevault.errors import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from codevault.evolve.diagnosis import Diagnosis
+    from codevault.evolve.rules import Rules
     from codevault.supply import CachePath
     from codevault.trust import Trust
 
@@ -29,9 +30,15 @@ _KINDS = (CodeError, BuildError, StateDictError, ProbeError)
 
 @contextlib.contextmanager
 def diagnosed(
-    uri: str | os.PathLike[str], env: Any, trust: Trust, cache: CachePath
+    uri: str | os.PathLike[str],
+    env: Any,
+    chain: Sequence[Rules],
+    trust: Trust,
+    cache: CachePath,
 ) -> Iterator[None]:
     """Turns what keeps a policy from running in the current code into all that does.
+
+    The diagnosis is made without the rules of the repository, `chain`; the message says so.
 
     Raises:
         CodevaultError: Of the kind that was raised, with the diagnosis as its `diagnosis`; of the
@@ -51,9 +58,10 @@ def diagnosed(
         first = (
             error.what if isinstance(error, CodevaultError) else f"{type(error).__name__}: {error}"
         )
+        names = ", ".join(rules.name for rules in chain)
         new = kind(
-            f"{found.uri} does not run in the current code: {first}",
-            _causes(found),
+            f"{found.uri} does not run in the current code{names and f', by {names}'}: {first}",
+            ("before any rule: " if names else "") + _causes(found),
             found.works or found.next,
         )
         new.diagnosis = found

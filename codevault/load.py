@@ -101,7 +101,7 @@ def load_policy(
     splint = chosen if isinstance(chosen, Splint) else None
     findings = _findings(checkpoint.manifest, splint, vault, where)
     hint = _HINTS[splint is not None]
-    failing = diagnosed(uri, env, trust, cache) if code == "current" else nullcontext()
+    failing = diagnosed(uri, env, chain, trust, cache) if code == "current" else nullcontext()
     with failing, kept_rng(), explained(checkpoint.manifest), _audited(splint) as watch:
         plan = planned(arch.read(checkpoint), checkpoint.manifest.env, chain, chosen)
         version = _version(contract, checkpoint.manifest, chosen)

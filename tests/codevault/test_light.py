@@ -53,6 +53,7 @@ def test_warm_load_uses_no_network_library(walker: Any, tmp_path: Path) -> None:
     imported_after(load, path)
     found = imported_after(load, path)
     assert found.isdisjoint({"dulwich", "fsspec", "rich", "click", "urllib3", "aiohttp"})
+    assert not {name for name in found if name.startswith("codevault.evolve")}
 
 
 def test_prefetch_show_and_cache_never_import_torch(walker: Any, tmp_path: Path) -> None:

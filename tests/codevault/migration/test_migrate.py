@@ -308,6 +308,18 @@ def test_current_code_takes_the_rules_of_its_repository(old: Any, tmp_path: Path
     assert torch.equal(again(old.obs), old.policy(old.obs))
 
 
+def test_rules_that_do_not_do_are_told_with_the_diagnosis(old: Any) -> None:
+    pyproject = '[tool.codevault]\nmigrations = "moves"\n'
+    short = RULES.replace('to = "actor"', 'to = "typo"')
+    old.project.commit({"pyproject.toml": pyproject, "moves/0001-nets.toml": short})
+    old.project.load("walker.nets")
+    with pytest.raises(StateDictError, match=r"current code, by moves/0001-nets.toml: ") as caught:
+        codevault.load_policy(old.path, code="current")
+    assert "before any rule: config: walker.net:Walker" in caught.value.why
+    assert caught.value.diagnosis is not None
+    assert caught.value.hint == f"codevault.load_policy({old.path!r})"
+
+
 def run(*words: str) -> Any:
     return CliRunner().invoke(main, ["migrate", *words])
 
