@@ -1,7 +1,6 @@
 """Matching of renamed keys: how much is automatic, how much of it right, and what is asked.
 
-The cases are renames between published releases (tests/codevault/evolve/cases). Those in `unseen`
-were matched once before the matcher was changed.
+The cases are renames between published releases (tests/codevault/evolve/cases).
 
 Run from the repository's root; this writes docs/matching.md:
 
@@ -24,6 +23,11 @@ HERE: Final = Path(__file__).parent.parent
 CASES: Final = HERE / "tests/codevault/evolve/cases"
 DOC: Final = HERE / "docs/matching.md"
 
+SETS: Final = {
+    "Cases it was written with": ".",
+    "Cases that were matched once before it was changed": "unseen",
+    "Cases that came when roles were in place": "after",
+}
 FULL: Final = "codevault, both versions run"
 ROWS: Final = "codevault, rows alone"
 FIRST: Final = "rows alone, at first sight"
@@ -180,13 +184,20 @@ means over cases. `right` are renamed keys that got their true target without be
 counts all keys that got another, also kept and dropped ones. Columns of others are right / wrong.
 `not run` are cases that need what could not be installed, or have no outputs without it.
 No error rate follows from so few cases.
+
+Columns and rows `at first sight` are rows alone, matched before the matcher was changed. Two of its
+changes came from looking at those cases. Numbered layers that became fewer are asked: a release
+turned `norm2` into `norm_cross_attn` and `norm3` into `norm2`; names and order misread that
+together, and so does its own converter. And of two equal sub-modules the one counts with which more
+moves.
 """
 
 
 def page(cases: Path = CASES) -> str:
     text = [INTRO]
-    for title, folder in (("Cases it was written with", cases), ("Unseen cases", cases / "unseen")):
-        found = [score(json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))]
+    for title, folder in SETS.items():
+        paths = sorted((cases / folder).glob("*.json"))
+        found = [score(json.loads(path.read_text())) for path in paths]
         text += [f"### {title}", "", *summary(found), "", *table(found), ""]
     return "\n".join(text)
 

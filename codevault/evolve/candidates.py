@@ -49,13 +49,15 @@ def candidates(
         other for other in free if other.key == row.key
     ]
 
+    most = max([1, *(moves.together(row.key, other.key) for other in fitting)])
+
     def rank(other: Row) -> tuple[float, ...]:
         alike = nearness(row.key, other.key)
         return (
             row.dtype == other.dtype,
             not cast.against(row.key, other.key),
             len(said.get(other.key, ())),
-            moves.share(row.key, other.key) + alike + 0.2 * (row.owner == other.owner),
+            moves.together(row.key, other.key) / most + alike + 0.2 * (row.owner == other.owner),
         )
 
     fitting.sort(key=rank, reverse=True)

@@ -65,7 +65,8 @@ def match_state_dicts(
         old: Entries (key, shape, dtype, owner class name) in the order of the state_dict.
         new: The same of the other version.
         tied: Groups of new keys that are one tensor; only the first of each, or the one that
-            kept its name, takes part, and the others are not `added`.
+            kept its name, takes part, and the others are not `added`. They take part where an old
+            key is left over, which was a copy itself.
         roles: What `parameter_roles` tells of both versions, run on the same observations.
 
     Raises:
@@ -73,7 +74,18 @@ def match_state_dicts(
     """
     ours, theirs = rows(old), rows(new)
     copies = _copies(tied, {row.key for row in ours})
-    theirs = [row for row in theirs if row.key not in copies]
+    match = _matched(ours, [row for row in theirs if row.key not in copies], roles)
+    # An old key that is left over was a copy itself.
+    left = {kind(row) for row in ours if row.key in match.dropped}
+    if any(row.key in copies and kind(row) in left for row in theirs):
+        wanted = [row for row in theirs if row.key not in copies or kind(row) in left]
+        match = _matched(ours, wanted, roles)
+    return match
+
+
+def _matched(
+    ours: Sequence[Row], theirs: Sequence[Row], roles: tuple[Roles, Roles] | None
+) -> Match:
     cast = players(roles, ours, theirs)
     decided = {k: t for k, t in _same_names(ours, theirs).items() if not cast.against(k, t)}
     moves = Moves(ours, theirs)

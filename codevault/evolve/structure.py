@@ -19,22 +19,32 @@ class Moves:
 
     def __init__(self, old: Sequence[Row], new: Sequence[Row]) -> None:
         self._old, self._new = _subtrees(old), _subtrees(new)
-        self._shares: dict[tuple[str, str], float] = {}
+        self._equal: dict[tuple[str, str], int] = {}
 
-    def share(self, old: str, new: str) -> float:
-        """How much is equal of the largest sub-modules that end in these keys, from 0 to 1."""
-        pair = _above_common_end(old, new)
-        if pair is None:
-            return 0.0
-        if pair not in self._shares:
-            ours, theirs = self._old[pair[0]], self._new[pair[1]]
-            equal = sum(theirs.get(place) == what for place, what in ours.items())
-            self._shares[pair] = 2 * equal / (len(ours) + len(theirs)) if equal > 1 else 0.0
-        return self._shares[pair]
+    def together(self, old: str, new: str) -> int:
+        """How many rows moved together, if these keys are one: in their largest equal sub-modules.
+
+        Sub-modules that end in these keys alike, and are equal in at least half of what they hold.
+        """
+        ours, theirs = old.split("."), new.split(".")
+        most = 0
+        for depth in range(1, min(len(ours), len(theirs)) + 1):
+            if ours[-depth] != theirs[-depth]:
+                break
+            pair = ".".join(ours[:-depth]), ".".join(theirs[:-depth])
+            if pair not in self._equal:
+                self._equal[pair] = self._counted(*pair)
+            most = max(most, self._equal[pair])
+        return most
+
+    def _counted(self, old: str, new: str) -> int:
+        ours, theirs = self._old[old], self._new[new]
+        equal = sum(theirs.get(place) == what for place, what in ours.items())
+        return equal if equal > 1 and equal >= _LEAST * max(len(ours), len(theirs)) else 0
 
 
 def by_structure(moves: Moves, old: Sequence[Row], new: Sequence[Row]) -> dict[str, str]:
-    """Old key to new key where one sub-module's contents fit better than all others'."""
+    """Old key to new key where more moves together than with any other."""
     ours, theirs = defaultdict(list), defaultdict(list)
     for row in old:
         ours[kind(row)].append(row.key)
@@ -42,13 +52,13 @@ def by_structure(moves: Moves, old: Sequence[Row], new: Sequence[Row]) -> dict[s
         theirs[kind(row)].append(row.key)
     said: dict[str, str] = {}
     for what, keys in ours.items():
-        shares = [[moves.share(key, other) for other in theirs[what]] for key in keys]
-        for i, line in enumerate(shares):
-            best = max(line, default=0.0)
-            if best < _LEAST or line.count(best) > 1:
+        counts = [[moves.together(key, other) for other in theirs[what]] for key in keys]
+        for i, line in enumerate(counts):
+            best = max(line, default=0)
+            if not best or line.count(best) > 1:
                 continue
             j = line.index(best)
-            if [other[j] for k, other in enumerate(shares) if k != i and other[j] >= best] == []:
+            if not any(other[j] >= best for k, other in enumerate(counts) if k != i):
                 said[keys[i]] = theirs[what][j]
     return said
 
@@ -81,13 +91,3 @@ def _subtrees(some: Sequence[Row]) -> dict[str, dict[str, object]]:
         for depth in range(len(parts)):
             found[".".join(parts[:depth])][".".join(parts[depth:])] = kind(row)
     return found
-
-
-def _above_common_end(old: str, new: str) -> tuple[str, str] | None:
-    ours, theirs = old.split("."), new.split(".")
-    same = 0
-    while same < min(len(ours), len(theirs)) and ours[-1 - same] == theirs[-1 - same]:
-        same += 1
-    if not same:
-        return None
-    return ".".join(ours[: len(ours) - same]), ".".join(theirs[: len(theirs) - same])

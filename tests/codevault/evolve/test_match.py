@@ -145,6 +145,29 @@ def test_tied_copies_are_not_added() -> None:
     assert len(codevault.match_state_dicts(old, new).added) == len(old)
 
 
+def test_copies_of_both_versions_find_each_other() -> None:
+    old = [
+        ("body.emb.weight", (8, 4), "float32", "E"),
+        ("body.head.weight", (8, 4), "float32", "L"),
+    ]
+    new = [("net.body.emb.weight", *old[0][1:]), ("net.head.weight", *old[1][1:])]
+    match = codevault.match_state_dicts(old, new, tied=[[row[0] for row in new]])
+    assert match.automatic == {
+        "body.emb.weight": "net.body.emb.weight",
+        "body.head.weight": "net.head.weight",
+    }
+
+
+def test_equal_blocks_keep_their_numbers_under_a_new_prefix() -> None:
+    """Each block equals the others; the whole that moved along tells which is which."""
+    blocks = [row for i in range(2) for row in mlp(f"blocks.{i}")]
+    visual = [row for i in range(3) for row in linear(f"visual.conv{i}", 5, 6 + i)]
+    moved = [(f"text.{row[0]}", *row[1:]) for row in blocks]
+    match = codevault.match_state_dicts(blocks + visual, visual + moved)
+    places = {row[0]: f"text.{row[0]}" for row in blocks}
+    assert match.automatic == {row[0]: places.get(row[0], row[0]) for row in blocks + visual}
+
+
 def test_a_key_given_twice_is_refused() -> None:
     with pytest.raises(ValueError, match=r"'a\.weight' stands twice"):
         codevault.match_state_dicts([], [("a.weight", (1,), "float32", "")] * 2)
@@ -196,3 +219,45 @@ def test_numbered_layers_that_became_fewer_are_asked() -> None:
     match = codevault.match_state_dicts(old, new)
     assert match.automatic == {}
     assert set(match.asked) == {row[0] for row in old}
+
+
+NAMES = ["actor", "critic", "encoder", "head", "policy", "value", "torso", "memory"]
+trees = st.recursive(
+    st.sampled_from([4, 8]),
+    lambda part: st.dictionaries(st.sampled_from(NAMES), part, min_size=1, max_size=3),
+    max_leaves=7,
+)
+
+
+def leaves(tree: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    if isinstance(tree, int):
+        return [path]
+    return [leaf for name, part in tree.items() for leaf in leaves(part, (*path, name))]
+
+
+@unhurried
+@given(
+    trees,
+    st.sampled_from(["{}_net", "{}.mlp", "model.{}"]),
+    st.none() | st.randoms(use_true_random=False),
+)
+def test_where_names_carry_the_answer_nothing_is_matched_wrongly(
+    tree: Any, rename: str, chance: random.Random | None
+) -> None:
+    """Each module is renamed alike, and registered in the same order or another."""
+    paths = leaves(tree)
+    if chance is not None:
+        chance.shuffle(paths)
+    new_names = {path: rename.format(".".join(path) or "net") for path in paths}
+    old = [row for path in leaves(tree) for row in linear(".".join(path) or "net", 8, 4)]
+    new = [row for path in paths for row in linear(new_names[path], 8, 4)]
+    truth = {
+        f"{'.'.join(path) or 'net'}.{leaf}": f"{new_names[path]}.{leaf}"
+        for path in paths
+        for leaf in ("weight", "bias")
+    }
+    match = codevault.match_state_dicts(old, new)
+    assert {k: t for k, t in match.automatic.items() if truth[k] != t} == {}
+    assert not match.dropped
+    if chance is None:
+        assert match.automatic == truth
