@@ -12,7 +12,7 @@ from codevault.convert.making import recognised
 from codevault.errors import CodeError, CodevaultError
 from codevault.identify.building import Plan, verdict
 from codevault.identify.evidence import Recall, facts_of, witness_of
-from codevault.identify.ranking import Ranking, ranked
+from codevault.identify.ranking import Range, Ranking, Version, ranked
 from codevault.identify.shelf import Shelf
 from codevault.identify.traces import Traces, traces_of
 from codevault.supply import CachePath, opened, translated
@@ -151,21 +151,42 @@ def _of_here(wanted: frozenset[Fact], found: Iterable[frozenset[Fact]]) -> froze
 def _built(
     question: Question, ranking: Ranking, traces: Traces, say: Callable[[str], None]
 ) -> dict[str, str]:
-    if question.plan is None:
-        return {}
-    found = {}
-    for version in ranking.ranges[0].versions[:_BUILDS]:
-        commit = version.commits[-1].oid
-        say(f"builds {question.plan.class_path} of {commit[:12]}")
-        found[commit] = verdict(question.plan, commit, traces.keys)
+    """Verdicts of versions of the best range: at its ends, and at borders between unlike ones."""
+    plan, commits = question.plan, [v.commits[-1].oid for v in ranking.ranges[0].versions]
+    found: dict[str, str] = {}
+
+    def built(place: int) -> str:
+        commit = commits[place]
+        if plan is not None and commit not in found:
+            say(f"builds {plan.class_path} of {commit[:12]}")
+            found[commit] = verdict(plan, commit, traces.keys)
+        return found[commit]
+
+    waiting = [(0, len(commits) - 1)] if plan is not None and commits else []
+    while waiting and len(found) < _BUILDS:
+        first, last = waiting.pop(0)
+        if built(first) != built(last) and last - first > 1:
+            middle = (first + last) // 2
+            waiting += [(first, middle), (middle, last)]
     return found
 
 
+def _fitting(best: Range, built: Mapping[str, str]) -> list[Version]:
+    """Versions whose policy takes the weights, and those between two such that were built."""
+    said = [built.get(version.commits[-1].oid) for version in best.versions]
+    known = [place for place, text in enumerate(said) if text is not None]
+    fits = []
+    for place, version in enumerate(best.versions):
+        near = [k for k in known if k <= place][-1:] + [k for k in known if k >= place][:1]
+        if len(near) == 2 and all(said[k] == "" for k in near):
+            fits.append(version)
+    return fits
+
+
 def _proposed(ranking: Ranking, built: Mapping[str, str], latest: int) -> ChronicleCommit:
-    """The newest commit of the best range before the file, of a version that was built and fits."""
+    """The newest commit of the best range before the file, of a version that fits."""
     best = ranking.ranges[0]
-    fitting = [v for v in best.versions if built.get(v.commits[-1].oid) == ""]
-    commits = [c for v in fitting for c in v.commits] or best.commits
+    commits = [c for v in _fitting(best, built) for c in v.commits] or best.commits
     before = [commit for commit in commits if commit.time <= latest]
     return max(before or commits, key=lambda commit: (commit.time, commit.oid))
 
