@@ -182,6 +182,7 @@ def _suggested(
     if not left and not known.open and probe is not None:
         agrees = _agrees(pair[0], probe, known.placed(answer.taken, ()))
     note = _note(agrees, len(left), len(known.open), answer.text)
+    note += f"; {len(match.dropped)} old keys are dropped" if match.dropped else ""
     found = Weights(
         match, answer.taken, known.fills, known.open, known.squeezed, list(state), after
     )

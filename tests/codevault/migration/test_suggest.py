@@ -169,6 +169,20 @@ def test_old_code_that_stands_in_for_a_package_does_not_reach_the_newer(
     sys.modules.pop("tabulated", None)
 
 
+def test_weights_that_have_no_place_are_counted_also_where_the_probe_agrees(
+    project: Any, tmp_path: Path
+) -> None:
+    more = str(WALKER["src/walker/net.py"]).replace(
+        "self.act = act", "self.act = act; self.critic = torch.nn.Linear(8, 3)"
+    )
+    saved(project, tmp_path, {**WALKER, "src/walker/net.py": more}, "Walker")
+    project.commit({"src/walker/net.py": WALKER["src/walker/net.py"]})
+    found = suggested(tmp_path, project)
+    assert found.agrees is True
+    assert found.note == "with these rules the probe agrees; 2 old keys are dropped"
+    assert 'drop = "critic.weight"' in found.text
+
+
 def test_a_default_that_changed_is_put_back(project: Any, tmp_path: Path) -> None:
     scaled = """
         import torch
