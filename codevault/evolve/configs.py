@@ -224,7 +224,7 @@ def _shown(value: Any, side: Side) -> Any:
 def _text(value: Any) -> str:
     text = "nothing" if value is REQUIRED else repr(value)
     if isinstance(value, dict) and "$model" in value:
-        text = f"a {value['$model'].rpartition(':')[2]}"
+        text = f"{value['$model'].rpartition(':')[2]}(…)"
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 

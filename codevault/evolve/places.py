@@ -18,14 +18,15 @@ class Place:
         names: Parameters, fields or attributes of them; none means that the first target is there.
         stated: Whether what the source says of the names is the cause itself, so that its first
             change brought it; what only leads to the cause may have changed for other reasons.
-        signs: Else values of which one came into what is said of the names with the cause.
+        signs: Values of which one came into what is said of the names with the cause; None where
+            it is the names themselves that came or went.
         outer: Where to look next: the class that holds an object of this one, and the name of that.
     """
 
     targets: tuple[Any, ...]
     names: tuple[str, ...] = ()
     stated: bool = False
-    signs: tuple[Any, ...] = ()
+    signs: tuple[Any, ...] | None = None
     outer: Place | None = None
 
     def at(self, *names: str) -> Place:

@@ -85,16 +85,13 @@ class Search:
         def text(step: int) -> tuple[str | None, ...]:
             return self._said(step, spots, place.names)
 
-        if there(0) != there(self._last):
-            return self._first(there)
-
         def shown(step: int) -> bool:
-            parts = filter(None, text(step))
-            return any(shows(part, sign) for part in parts for sign in place.signs)
+            parts = list(filter(None, text(step)))
+            return any(shows(part, sign) for part in parts for sign in place.signs or ())
 
-        if place.stated:
-            return self._first(text)
-        return self._first(shown) if shown(self._last) else ()
+        if place.signs is not None:
+            return self._first(shown) if shown(self._last) else ()
+        return self._first(there) or (self._first(text) if place.stated else ())
 
     def _first(self, fact: Callable[[int], Any]) -> Sequence[int]:
         """The first step with another fact than the oldest one, by bisection."""

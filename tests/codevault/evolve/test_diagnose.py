@@ -638,3 +638,26 @@ def test_a_layer_of_an_own_class_is_found_where_it_is_held(project: Any, best: s
     commits = history(project, [STEPS[0], ("A layer", [own]), ("Held", [added]), STEPS[2]])
     found = codevault.diagnose(best, f"{project.top}@{commits['More noise']}")
     assert dates(found)["spare.*"] == "Held"
+
+
+def test_a_value_is_no_fault_of_the_commit_that_renamed_its_class(
+    project: Any, tmp_path: Path
+) -> None:
+    config = "src/walker/config.py"
+    text = MODELS["dataclass"]
+    project.commit({"src/walker/__init__.py": "", NET: BY_CONFIG, config: text})
+    net = project.load("walker.net")
+    best = str(tmp_path / "best.mpt")
+    codevault.save_policy(best, net.Walker(), probe=torch.ones(2, 4))
+    to = "Settings"
+    renamed = project.commit(
+        {NET: BY_CONFIG.replace("Config", to), config: text.replace("Config", to)}
+    )
+    by_system = "import os\n" + BY_CONFIG.replace("Config()", 'Config(eps=float(os.sep == "/"))')
+    project.commit({NET: by_system.replace("Config", to)})
+    kind, eps = codevault.diagnose(best, project.top).causes
+    assert (kind.name, kind.old, kind.new) == ("config", "Config", "Settings")
+    assert kind.introduced is not None
+    assert kind.introduced.commit == renamed
+    assert (eps.name, eps.new, eps.introduced) == ("config.eps", 1.0, None)
+    assert len(eps.suspects) == 2
