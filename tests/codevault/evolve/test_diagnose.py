@@ -571,16 +571,13 @@ def test_a_grant_for_the_repository_covers_its_commits_and_not_the_folder(
         codevault.diagnose(path, unmerged, trust=trust)
 
 
-def test_what_cannot_be_told_apart_is_asked_with_its_candidates(
-    project: Any, tmp_path: Path
-) -> None:
+def twins_swapped(project: Any, tmp_path: Path, sum_: str) -> codevault.Diagnosis:
+    """Twins with other names, in another order; `sum_` is what the policy makes of both."""
     twins = SOURCE.replace(
         "self.gain =",
         "self.left, self.right = (torch.nn.Linear(2, 2) for _ in range(2))\n        self.gain =",
     )
-    twins = twins.replace(
-        "return self.gain *", "return self.left(obs[:, :2]) - self.right(obs[:, 2:]) +"
-    )
+    twins = twins.replace("return self.gain *", f"return {sum_} +")
     project.commit({"src/walker/__init__.py": "", NET: twins})
     net = project.load("walker.net")
     best = str(tmp_path / "twins.mpt")
@@ -589,13 +586,26 @@ def test_what_cannot_be_told_apart_is_asked_with_its_candidates(
     project.commit(
         {NET: swapped.replace("self.left(", "self.alpha(").replace("self.right(", "self.beta(")}
     )
-    found = codevault.diagnose(best, project.top)
+    return codevault.diagnose(best, project.top)
+
+
+def test_what_cannot_be_told_apart_is_asked_with_its_candidates(
+    project: Any, tmp_path: Path
+) -> None:
+    found = twins_swapped(project, tmp_path, "self.left(obs[:, :2]) + self.right(obs[:, :2])")
     asked = [cause for cause in found.causes if cause.kind == "asked"]
     assert sorted(cause.name for cause in asked) == ["left.*", "right.*"], str(found)
     for cause in asked:
         for candidates in cause.new:
             assert {key.partition(".")[0] for key in candidates} == {"alpha", "beta"}
     assert found.checked["probe"] == "not replayed: which key became which is not certain"
+
+
+def test_what_twins_do_tells_them_apart(project: Any, tmp_path: Path) -> None:
+    found = twins_swapped(project, tmp_path, "self.left(obs[:, :2]) - self.right(obs[:, 2:])")
+    assert kinds(found) == [("keys", "renamed", "left.*"), ("keys", "renamed", "right.*")]
+    assert [cause.new[0] for cause in found.causes] == ["alpha.weight", "beta.weight"]
+    assert found.checked["probe"].startswith("equal")
 
 
 @pytest.mark.parametrize("current", [False, True])
