@@ -13,6 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from codevault.errors import CodevaultError
 from codevault.manifest import escaped
 from codevault.rehearsal import our_folders
 
@@ -76,10 +77,13 @@ def verdict(plan: Plan, commit: str, keys: Mapping[str, tuple[int, ...]]) -> str
             return f"building it did not end within {_SECONDS} s"
         try:
             with open(os.path.join(folder, "built.json"), encoding="utf-8") as file:
-                built = {key: tuple(shape) for key, shape in json.load(file).items()}
-        except (OSError, ValueError):
+                said = json.load(file)
+            if "error" in said:
+                return f"it cannot be built: {escaped(str(said['error']))[:300]}"
+            built = {key: tuple(shape) for key, shape in said["shapes"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             lines = done.stderr.strip().splitlines() or ["it left nothing"]
-            return f"it cannot be built: {escaped(lines[-1])[:200]}"
+            return f"it cannot be built: {escaped(lines[-1])[:300]}"
     return _unlike(built, keys)
 
 
@@ -99,12 +103,23 @@ def _unlike(built: Mapping[str, tuple[int, ...]], keys: Mapping[str, tuple[int, 
 
 def main(folder: str) -> None:
     """The child process: builds what `task.json` says, and writes its keys and shapes."""
+    with open(os.path.join(folder, "task.json"), encoding="utf-8") as file:
+        task = json.load(file)
+    try:
+        said: dict[str, Any] = {"shapes": _shapes(task)}
+    except CodevaultError as error:
+        said = {"error": f"{error.what}: {error.why}"}
+    except Exception as error:  # whatever the repository's code raises is its verdict
+        said = {"error": f"{type(error).__name__}: {error}"}
+    with open(os.path.join(folder, "built.json"), "w", encoding="utf-8") as file:
+        json.dump(said, file)
+
+
+def _shapes(task: Mapping[str, Any]) -> dict[str, list[int]]:
     from codevault import architecture, oldforms
     from codevault.build import environment, own
     from codevault.load import load_code
 
-    with open(os.path.join(folder, "task.json"), encoding="utf-8") as file:
-        task = json.load(file)
     splint = load_code(task["repo"], task["commit"], roots=task["roots"] or None)
     given = {
         name: architecture.decode(data, lambda path: own(splint, path), f"--arg {name}")
@@ -113,6 +128,4 @@ def main(folder: str) -> None:
     env = None if task["env"] is None else environment(task["env"], splint)
     recipe = oldforms.Recipe(task["class_path"], given)
     policy = oldforms.build(oldforms.architecture(recipe, splint, env), splint, env)
-    shapes = {key: list(value.shape) for key, value in policy.state_dict().items()}
-    with open(os.path.join(folder, "built.json"), "w", encoding="utf-8") as file:
-        json.dump(shapes, file)
+    return {key: list(value.shape) for key, value in policy.state_dict().items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from dataclasses import dataclass
@@ -200,6 +201,8 @@ def _line(question: Question, traces: Traces, witness: Witness, commit: Chronicl
         words += ["--class", question.class_path]
     elif traces.described is None and not witness.modules:
         words += ["--class", "pkg.mod:Class"]
+    for name, data in (question.plan.arguments if question.plan else {}).items():
+        words += ["--arg", f"{name}={json.dumps(data)}"]
     if traces.form != forms.SB3:
         words += ["--probe", "OBS"]
     return shlex.join(words)

@@ -261,6 +261,8 @@ def test_a_policy_that_cannot_be_built_is_said(history: History, tmp_path: Path)
     line += ["--class", "gait.net:Net", "--build", "--arg", "width=3"]
     output = CliRunner().invoke(main, line).stdout
     assert "cannot be built" in output
+    assert "width" in output.split("cannot be built", 1)[1].splitlines()[0]
+    assert "--arg width=3" in output
 
 
 def test_the_line_that_is_printed_works(history: History, tmp_path: Path) -> None:
