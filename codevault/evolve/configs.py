@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from codevault.build import CurrentCode
 from codevault.errors import CodeError
 from codevault.evolve.description import Node, edited, edited_env, joined, nodes_of, references_of
 from codevault.evolve.diagnosis import Cause
 from codevault.evolve.fields import REQUIRED, Fields, fields_of, values_of
+from codevault.evolve.likeness import likely_renames
 from codevault.evolve.nearby import Sources, is_importable
 from codevault.evolve.places import Found, Place
 from codevault.evolve.sides import told
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from codevault.build import CodeVersion
     from codevault.evolve.sides import Side
-
-_CERTAIN: Final = 0.6
-_TRIVIAL: Final = (None, True, False, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +144,7 @@ def _node(
     ]  # fmt: skip
     come = [n for n in theirs.defaults if n not in ours.defaults and n not in given]
     come = come if source is not None else [n for n in come if theirs.defaults[n] is REQUIRED]
-    pairs = _renamed(ours, theirs, gone, come)
+    pairs = likely_renames(ours, theirs, gone, come)
     found: list[Found] = []
     for field, (other, why) in pairs.items():
         text = f"{joined(node.path, field)} is now {joined(node.path, other)}? ({why})"
@@ -226,42 +223,3 @@ def _text(value: Any) -> str:
     if isinstance(value, dict) and "$model" in value:
         text = f"{value['$model'].rpartition(':')[2]}(…)"
     return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-def _renamed(
-    ours: Fields, theirs: Fields, gone: list[str], come: list[str]
-) -> dict[str, tuple[str, str]]:
-    """Which removed field may have become which new one, and what speaks for it; best first."""
-    rated = sorted(
-        ((*_likeness(ours, theirs, one, other), one, other) for one in gone for other in come),
-        key=lambda row: -row[0],
-    )
-    found: dict[str, tuple[str, str]] = {}
-    taken: set[str] = set()
-    for likeness, why, one, other in rated:
-        if likeness >= _CERTAIN and one not in found and other not in taken:
-            found[one] = other, why
-            taken.add(other)
-    return found
-
-
-def _likeness(ours: Fields, theirs: Fields, one: str, other: str) -> tuple[float, str]:
-    before, after = ours.defaults.get(one, REQUIRED), theirs.defaults[other]
-    name = SequenceMatcher(None, one, other).ratio()
-    places = [list(ours.defaults).index(one) if one in ours.defaults else -1]
-    places.append(list(theirs.defaults).index(other))
-    same_place = places[0] == places[1] and type(before) is type(after)
-    same_default = type(before) is type(after) and _equal(before, after)
-    trivial = same_default and any(before is value for value in (REQUIRED, *_TRIVIAL))
-    weight = 0.5 * same_place + (0.15 if trivial else 0.4) * same_default
-    why = ["like name"] * (name >= 0.6) + ["same place"] * same_place
-    return weight + (name if name >= 0.6 else 0.0), ", ".join(
-        [*why, *["same default"] * same_default]
-    )
-
-
-def _equal(one: Any, other: Any) -> bool:
-    try:
-        return bool(one == other)
-    except Exception:
-        return False
