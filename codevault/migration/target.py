@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from codevault.captured import Captured, Selection
 from codevault.convert import spaces
 from codevault.diff.sides import named
-from codevault.errors import CaptureError, CodevaultError, UsageError
+from codevault.errors import CaptureError, CodevaultError, RefusedError, UsageError
 from codevault.evolve.ownimports import modules_of
 from codevault.load import load_code
 from codevault.resaved import code_of
 from codevault.stated import migrations_of, stated_of
 from codevault.supply import translated
+from codevault.trust import allow
 from codevault_cache import find_worktree, overlay_entries
 from codevault_cache.errors import CacheError
 
@@ -110,7 +111,7 @@ def _rooted(load: Callable[..., Splint], manifest: Manifest, roots: Sequence[str
     if roots is not None or not (elsewhere or (manifest.shared and not snapshot.shared)):
         return splint
     try:
-        return load(roots=manifest.roots, shared=snapshot.shared or manifest.shared)
+        return load(roots=manifest.roots, shared=snapshot.shared or _shared(manifest))
     except CodevaultError as error:
         if error.reference != "roots-missing":
             raise
@@ -124,6 +125,14 @@ def _laid(splint: Splint, manifest: Manifest) -> dict[str, str] | None:
     if spaces.MODULE not in manifest.modules or path in splint.tree.paths:
         return None
     return {path: spaces.SOURCE}
+
+
+def _shared(manifest: Manifest) -> tuple[str, ...]:
+    """What a checkpoint calls shared is in its reach: its word counts only under a grant for it."""
+    try:
+        return manifest.shared if allow(manifest, None).scope == "checkpoint" else ()
+    except RefusedError:
+        return ()
 
 
 def captured(target: Target, policy: Any) -> Captured:
