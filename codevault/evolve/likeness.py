@@ -19,8 +19,13 @@ def likely_renames(
     ours: Fields, theirs: Fields, gone: list[str], come: list[str]
 ) -> dict[str, tuple[str, str]]:
     """Which removed field may have become which new one, and what speaks for it; best first."""
+    alone = len(gone) == len(come) == 1
     rated = sorted(
-        ((*_likeness(ours, theirs, one, other), one, other) for one in gone for other in come),
+        (
+            (*_likeness(ours, theirs, one, other, alone=alone), one, other)
+            for one in gone
+            for other in come
+        ),
         key=lambda row: -row[0],
     )
     found: dict[str, tuple[str, str]] = {}
@@ -32,7 +37,9 @@ def likely_renames(
     return found
 
 
-def _likeness(ours: Fields, theirs: Fields, one: str, other: str) -> tuple[float, str]:
+def _likeness(
+    ours: Fields, theirs: Fields, one: str, other: str, *, alone: bool
+) -> tuple[float, str]:
     before, after = ours.defaults.get(one, REQUIRED), theirs.defaults[other]
     name = SequenceMatcher(None, one, other).ratio()
     places = [list(ours.defaults).index(one) if one in ours.defaults else -1]
@@ -41,10 +48,10 @@ def _likeness(ours: Fields, theirs: Fields, one: str, other: str) -> tuple[float
     same_default = type(before) is type(after) and _equal(before, after)
     trivial = same_default and any(before is value for value in (REQUIRED, *_TRIVIAL))
     weight = 0.5 * same_place + (0.15 if trivial else 0.4) * same_default
+    weight += 0.15 * alone
     why = ["like name"] * (name >= 0.6) + ["same place"] * same_place
-    return weight + (name if name >= 0.6 else 0.0), ", ".join(
-        [*why, *["same default"] * same_default]
-    )
+    why += ["same default"] * same_default + ["no other went or came"] * alone
+    return weight + (name if name >= 0.6 else 0.0), ", ".join(why)
 
 
 def _equal(one: Any, other: Any) -> bool:
