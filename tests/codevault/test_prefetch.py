@@ -243,6 +243,8 @@ def test_ctrl_c_leaves_a_cache_that_goes_on(fleet: Fleet, tmp_path: Path) -> Non
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell starts what runs in the background with Ctrl-C switched off.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["status"] == "fetched"
