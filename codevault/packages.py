@@ -148,13 +148,17 @@ def home_of(value: Any) -> Any:
         return None
 
 
-@cache  # reading one takes as long as building a small policy
 def installed(name: str) -> str | None:
     """The version of a distribution that is installed; None if there is none."""
     try:
-        return metadata.version(name) or None  # a broken installation has no version
+        return _version(name) or None  # a broken installation has no version
     except metadata.PackageNotFoundError:
         return None
+
+
+@cache  # reading one takes as long as building a small policy; what is missing is asked for again
+def _version(name: str) -> str:
+    return metadata.version(name)
 
 
 def normal(name: str) -> str:

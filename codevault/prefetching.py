@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from codevault.batches import look
 from codevault.downloads import fetched
+from codevault.supplier import EXPECTED, PrefetchItem, PrefetchReport, Supplier, failed
 from codevault.supply import CachePath, opened, translated
-from codevault.supplying import EXPECTED, PrefetchItem, PrefetchReport, Supplier, failed
 from codevault.targets import commit_of, targets
 from codevault.uri import local_path
 from codevault_cache import pins

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from codevault.cluster.reports import NodeReport, NodesReport
-    from codevault.supplying import PrefetchItem
+    from codevault.supplier import PrefetchItem
 
 
 def run(

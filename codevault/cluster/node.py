@@ -13,8 +13,8 @@ from codevault.errors import FetchError
 from codevault.prefetching import workers
 from codevault.repositories import explicit
 from codevault.splint import compile_code
+from codevault.supplier import EXPECTED, PrefetchItem, PrefetchReport, Supplier, failed
 from codevault.supply import healed, opened, translated
-from codevault.supplying import EXPECTED, PrefetchItem, PrefetchReport, Supplier, failed
 from codevault_cache import Snapshot, public_url
 from codevault_cache.errors import CacheError
 from codevault_cache.traffic import Traffic, traffic

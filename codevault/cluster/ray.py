@@ -18,8 +18,8 @@ from codevault.cluster.parcel import carried
 from codevault.cluster.reports import NodeReport, NodesReport
 from codevault.errors import CodevaultError, FetchError
 from codevault.prefetching import checked, sought, workers
+from codevault.supplier import EXPECTED, Supplier, failed
 from codevault.supply import opened
-from codevault.supplying import EXPECTED, Supplier, failed
 from codevault_cache import environ
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from codevault.batches import Look
-    from codevault.supplying import PrefetchItem
+    from codevault.supplier import PrefetchItem
     from codevault.trust import Trust
 
 SECONDS: Final = 600.0

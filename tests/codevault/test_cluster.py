@@ -25,7 +25,7 @@ from codevault.cluster import node
 from codevault.cluster.parcel import Parcel, carried
 from codevault.cluster.slurm import srun_line
 from codevault.errors import FetchError
-from codevault.supplying import PrefetchItem, PrefetchReport
+from codevault.supplier import PrefetchItem, PrefetchReport
 from codevault_cache import Cache
 
 if TYPE_CHECKING:

@@ -180,3 +180,14 @@ def test_strict_mode_stops_before_old_code_runs(
     assert capsys.readouterr().out == ""
     codevault.load_policy(tmp_path / "best.mpt")
     assert "old code runs" in capsys.readouterr().out
+
+
+def test_a_package_that_is_installed_meanwhile_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert packages.installed("late-walker") is None
+    told = tmp_path / "late_walker-2.1.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: late-walker\nVersion: 2.1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert packages.installed("late-walker") == "2.1"

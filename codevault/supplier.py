@@ -1,4 +1,4 @@
-"""Has in the cache what checkpoints ask for, and tells what became of each."""
+"""The supplier has in the cache what checkpoints ask for, and tells what became of each."""
 
 from __future__ import annotations
 
