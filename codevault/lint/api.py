@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from codevault.lint.graph import need
+from codevault.lint.project import within
 from codevault.lint.rules import Finding
 from codevault.supply import opened, warm
 from codevault_cache import Wanted
+from codevault_cache.selection import stated_in
 
 if TYPE_CHECKING:
     from codevault.lint.project import Project
     from codevault.supply import CachePath
 
+_PYPROJECT: Final = "pyproject.toml"
+
 
 def breaking(project: Project, commit: str, cache: CachePath) -> list[Finding]:
     """What users of shared modules at a commit would miss, or find changed, now.
+
+    What was shared at that commit counts as well: its snapshots still take it from the application.
 
     Args:
         project: As it is now, in a git work tree.
@@ -29,12 +35,16 @@ def breaking(project: Project, commit: str, cache: CachePath) -> list[Finding]:
     """
     need("griffe")
     vault = opened(cache)
-    roots = tuple(dict.fromkeys((*project.roots, ".")))
-    (snapshot,) = warm([Wanted(project.top, commit, roots=roots)], vault)
+    (snapshot,) = warm([Wanted(project.top, commit, roots=(".",))], vault)
     tree = vault.tree(snapshot.digest)
-    before = [tree.location("" if root == "." else root) for root in roots]
+    said = stated_in(tree.read(_PYPROJECT) if _PYPROJECT in tree.paths else None)
+    roots = tuple(dict.fromkeys((*(said.roots or ()), *project.roots, ".")))
+    here = [r for r in roots if r == "." or any(p.startswith(f"{r}/") for p in tree.paths)]
+    before = [tree.location("" if root == "." else root) for root in here]
     after = [os.path.join(project.top, "" if root == "." else root) for root in roots]
-    return [f for prefix in sorted(project.shared) for f in _of(project, prefix, before, after)]
+    every = {*project.shared, *(said.shared or ())}
+    shared = sorted(p for p in every if not within(p, tuple(every - {p})))
+    return [f for prefix in shared for f in _of(project, prefix, before, after)]
 
 
 def _of(project: Project, prefix: str, before: list[str], after: list[str]) -> list[Finding]:

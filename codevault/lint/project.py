@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import os
 import re
 import tomllib
@@ -140,7 +141,9 @@ def _declared(top: str, roots: tuple[str, ...]) -> frozenset[str] | None:
     lines: list[str] = []
     for folder in folders:
         place = os.path.join(top, folder)
-        lines += _of_pyproject(_table(_content(os.path.join(place, "pyproject.toml"))))
+        table = _table(_content(os.path.join(place, "pyproject.toml")))
+        lines += [*_of_pyproject(table), *_of_poetry(table)]
+        lines += _of_setup_cfg(_content(os.path.join(place, "setup.cfg")))
         lines += _of_setup(_content(os.path.join(place, "setup.py")))
         said = _content(os.path.join(place, "requirements.txt")) or b""
         lines += said.decode("utf-8", "replace").splitlines()
@@ -154,6 +157,26 @@ def _of_pyproject(table: dict[str, Any]) -> list[str]:
     groups = [said.get("dependencies", []), *said.get("optional-dependencies", {}).values()]
     groups += table.get("dependency-groups", {}).values()
     return [line for group in groups if isinstance(group, list) for line in filter(_text, group)]
+
+
+def _of_poetry(table: dict[str, Any]) -> list[str]:
+    said = table.get("tool", {}).get("poetry", {})
+    groups = [said.get("dependencies", {}), said.get("dev-dependencies", {})]
+    groups += [group.get("dependencies", {}) for group in said.get("group", {}).values()]
+    return [name for group in groups for name in group if name != "python"]
+
+
+def _of_setup_cfg(content: bytes | None) -> list[str]:
+    """What a setup.cfg lists as `install_requires` and extras."""
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string((content or b"").decode())
+    except (configparser.Error, UnicodeDecodeError):
+        return []
+    texts = [parser.get("options", "install_requires", fallback="")]
+    if parser.has_section("options.extras_require"):
+        texts += [text for _, text in parser.items("options.extras_require")]
+    return [line for text in texts for line in text.splitlines()]
 
 
 def _of_setup(content: bytes | None) -> list[str]:

@@ -63,7 +63,7 @@ def broken(project: Project, imports: Iterable[Import]) -> list[Finding]:
 
 
 def _classes(project: Project, readings: Mapping[str, Reading]) -> set[str]:
-    """The classes of policy code, by every name under which its modules hand them on."""
+    """The classes of policy code, by every name under which modules hand them on."""
     policy = {name: read for name, read in readings.items() if project.part(name) == "policy"}
     found = {f"{name}.{cls}" for name, read in policy.items() for cls in read.classes}
     before = 0
@@ -71,7 +71,7 @@ def _classes(project: Project, readings: Mapping[str, Reading]) -> set[str]:
         before = len(found)
         found |= {
             f"{module}.{name}"
-            for module, read in policy.items()
+            for module, read in readings.items()
             for name, meant in read.names.items()
             if meant in found
         }
@@ -142,6 +142,11 @@ def _of_source(
         for place in read.compared:
             if place.what in classes:
                 what = f"asks whether something is a {place.what}"
+                yield Finding("concrete-class", path, place.line, name, what)
+        plain = {cls.rpartition(".")[2] for cls in classes}
+        for place in read.spelled:
+            if place.what in plain:
+                what = f"asks whether the class of something is called {place.what}"
                 yield Finding("concrete-class", path, place.line, name, what)
         for place in read.texts:
             if place.what.replace(":", ".") in classes:

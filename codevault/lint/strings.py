@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 _WATCHED: Final = {"sys": {"modules"}, "pickle": {"load", "loads", "Unpickler"}}
 _CALLED: Final = frozenset({"exec", "eval", "__import__"})
@@ -45,7 +45,8 @@ class Reading:
     Attributes:
         classes: Names of the classes that it defines at its top.
         names: Dotted names that its own names stand for, by import.
-        compared: Dotted names of classes that it asks `isinstance` or `issubclass` about.
+        compared: Dotted names of classes by which it tells kinds of objects apart.
+        spelled: Texts that it compares with the name of an object's class.
         texts: Texts that could name something: `pkg.mod.Class`, `pkg.mod:Class`.
         unfollowed: Ways to modules that the import hook does not follow in old code.
         unseen: Imports by a text that is only known when it runs.
@@ -54,6 +55,7 @@ class Reading:
     classes: frozenset[str]
     names: Mapping[str, str]
     compared: tuple[Place, ...]
+    spelled: tuple[Place, ...]
     texts: tuple[Place, ...]
     unfollowed: tuple[Place, ...]
     unseen: tuple[Place, ...]
@@ -69,7 +71,7 @@ def reading(source: bytes, package: str) -> Reading:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
-        return Reading(frozenset(), {}, (), (), (), ())
+        return Reading(frozenset(), {}, (), (), (), (), ())
     nodes = list(ast.walk(tree))
     names: dict[str, str] = {}
     for node in nodes:
@@ -88,6 +90,7 @@ def reading(source: bytes, package: str) -> Reading:
         frozenset(node.name for node in tree.body if isinstance(node, ast.ClassDef)),
         names,
         tuple(place for node in nodes for place in _compared(node, names)),
+        tuple(place for node in nodes for place in _spelled(node, names)),
         tuple(texts),
         tuple(place for node in nodes for place in _unfollowed(node, names)),
         tuple(place for node in nodes for place in _unseen(node, names)),
@@ -126,16 +129,44 @@ def meaning(node: ast.AST, names: Mapping[str, str]) -> str:
 
 
 def _compared(node: ast.AST, names: Mapping[str, str]) -> Iterator[Place]:
-    if not isinstance(node, ast.Call) or len(node.args) != 2:
-        return
-    if meaning(node.func, names) not in ("builtins.isinstance", "builtins.issubclass"):
-        return
-    given = node.args[1]
-    waiting: Collection[ast.expr] = given.elts if isinstance(given, ast.Tuple) else [given]
-    for each in waiting:
+    """Classes by which code tells kinds of objects apart: `isinstance`, `type(x) is`, `case`."""
+    given: list[ast.expr] = []
+    if isinstance(node, ast.Call) and len(node.args) == 2:
+        if meaning(node.func, names) in ("builtins.isinstance", "builtins.issubclass"):
+            given = _elements(node.args[1])
+    elif isinstance(node, ast.Compare):
+        sides = [node.left, *node.comparators]
+        if any(_is_type(side, names) for side in sides):
+            given = [each for side in sides for each in _elements(side)]
+    elif isinstance(node, ast.MatchClass):
+        given = [node.cls]
+    for each in given:
         for part in _members(each):
             if (name := meaning(part, names)) and not name.startswith("builtins."):
-                yield Place(node.lineno, name)
+                yield Place(each.lineno, name)
+
+
+def _spelled(node: ast.AST, names: Mapping[str, str]) -> Iterator[Place]:
+    """Texts that are compared with the name of an object's class."""
+    if not isinstance(node, ast.Compare):
+        return
+    sides = [node.left, *node.comparators]
+    named = (s for s in sides if isinstance(s, ast.Attribute))
+    if any(s.attr in ("__name__", "__qualname__") and _is_type(s.value, names) for s in named):
+        for each in (each for side in sides for each in _elements(side)):
+            if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                yield Place(each.lineno, each.value)
+
+
+def _is_type(node: ast.expr, names: Mapping[str, str]) -> bool:
+    """Whether an expression is the class of something: `type(x)`, `x.__class__`."""
+    if isinstance(node, ast.Call):
+        return len(node.args) == 1 and meaning(node.func, names) == "builtins.type"
+    return isinstance(node, ast.Attribute) and node.attr == "__class__"
+
+
+def _elements(node: ast.expr) -> list[ast.expr]:
+    return node.elts if isinstance(node, ast.Tuple | ast.List | ast.Set) else [node]
 
 
 def _members(node: ast.expr) -> Iterator[ast.expr]:

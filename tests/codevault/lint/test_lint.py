@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -168,6 +169,75 @@ def test_isinstance_of_a_concrete_class(project: Any, asked: str) -> None:
         ("application-imports-policy", "arena/more.py", 2),
         ("concrete-class", "arena/more.py", 3),
     }
+
+
+@pytest.mark.parametrize(
+    ("asked", "found_at"),
+    [
+        ("type(1) is Walker", 3),
+        ("type(1) in (int, Walker)", 3),
+        ("(1).__class__ == net.Walker", 3),
+        ("type(1).__name__ == 'Walker'", 3),
+        ("(1).__class__.__qualname__ in {'Walker', 'Other'}", 3),
+        ("match 1:\n    case Walker():\n        pass", 4),
+        ("type(1) is int", 0),
+        ("type(1).__name__ == 'Other'", 0),
+        ("Walker.__name__ == 'Walker'", 0),
+    ],
+)
+def test_other_ways_to_ask_for_a_concrete_class(project: Any, asked: str, found_at: int) -> None:
+    head = "from walker import net\nfrom walker.net import Walker\n"
+    lines = found(project, arena__more=f"{head}{asked}\n")
+    assert {line for kind, _, line in lines if kind == "concrete-class"} == {found_at} - {0}
+
+
+def test_a_class_that_the_application_hands_on_is_the_same_class(project: Any) -> None:
+    kinds = found(
+        project,
+        arena__hands="from walker.net import Walker\n",
+        arena__more="from arena.hands import Walker\nisinstance(1, Walker)\n",
+    )
+    assert ("concrete-class", "arena/more.py", 2) in kinds
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("pyproject.toml", "\n[tool.poetry.dependencies]\npython = '^3.11'\nscipy = '*'\n"),
+        ("pyproject.toml", "\n[tool.poetry.group.extra.dependencies]\nscipy = {version = '1'}\n"),
+        ("setup.cfg", "[options]\ninstall_requires =\n    scipy>=1\n"),
+        ("setup.cfg", "[options.extras_require]\nall =\n    scipy\n"),
+        ("requirements.txt", "scipy\n"),
+        ("setup.py", "setup(install_requires=['scipy'])\n"),
+    ],
+)
+def test_wherever_packages_are_declared(project: Any, path: str, text: str) -> None:
+    project.write(CLEAN | {"agent/src/walker/more.py": "import scipy\nimport other_one\n"})
+    said = textwrap.dedent(PYPROJECT).replace('dependencies = ["torch>=2", "PyYAML"]', "")
+    project.write({"pyproject.toml": said + text if path == "pyproject.toml" else said})
+    if path != "pyproject.toml":
+        project.write({path: text})
+    missed = {f.what.split()[1].strip(",") for f in lint(str(project.top)).findings}
+    assert missed == {"other_one", "torch", "yaml"}
+
+
+def test_what_was_shared_still_counts(project: Any) -> None:
+    """Old snapshots take it from the application, whatever is shared today."""
+    before = project.commit(CLEAN)
+    project.write(
+        {
+            "pyproject.toml": PYPROJECT.replace("arena.interface", "arena.other").replace(
+                '"agent/src"', '"lib"'
+            ),
+            "arena/other.py": "",
+            "arena/interface.py": "class Env: ...\n",
+            "arena/match.py": "",
+            "agent/src/walker/net.py": None,
+            "lib/walker/net.py": "",
+        }
+    )
+    findings = lint(str(project.top), against=before).findings
+    assert {f.path for f in findings if f.kind == "shared-api"} == {"arena/interface.py"}
 
 
 def test_a_class_that_a_package_hands_on_is_the_same_class(project: Any) -> None:
