@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 _RANGES: Final = 3
 _VERSIONS: Final = 6
 _FACTS: Final = 4
+_DAY: Final = 24 * 60 * 60
 
 
 @click.command()
 @click.argument("old")
 @click.option("--repo", required=True, help="A URL, or a path to a repository.")
-@click.option("--since", metavar="DATE", help="The earliest commit: 2025-06-01.")
-@click.option("--until", metavar="DATE", help="The latest commit.")
+@click.option("--since", metavar="DATE", help="Commits from this day on: 2025-06-01.")
+@click.option("--until", metavar="DATE", help="Commits up to this day, with it.")
 @click.option("--roots", multiple=True, help="A folder of the import path; in order.")
 @click.option("--class", "class_path", default="", help="pkg.mod:Class that took the weights.")
 @click.option("--build", is_flag=True, help="Run that repository's code: compare keys and shapes.")
@@ -62,7 +63,7 @@ def identify(
             with open(env, encoding="utf-8") as file:
                 data = json.load(file)
         plan = Plan(repo, roots, class_path, dict(argument(text) for text in arguments), data)
-    when = [None if text is None else _seconds(text) for text in (since, until)]
+    when = [None if since is None else _seconds(since), None if until is None else _end(until)]
     question = Question(old, repo, when[0], when[1], roots, class_path, plan)
     found = run(question, say=lambda line: click.echo(line, err=True))
     echo(as_json, _data(found), _lines(found, old))
@@ -76,6 +77,11 @@ def _seconds(text: str) -> int:
     except ValueError:
         raise click.UsageError(f"{text!r} is no date: write 2025-06-01") from None
     return int(read.replace(tzinfo=read.tzinfo or UTC).timestamp())
+
+
+def _end(text: str) -> int:
+    """The last second of a day, or the very time that is named."""
+    return _seconds(text) + (_DAY - 1 if len(text.strip()) <= len("2025-06-01") else 0)
 
 
 def _date(seconds: int) -> str:

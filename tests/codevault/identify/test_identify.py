@@ -212,7 +212,7 @@ def test_since_and_until(history: History, tmp_path: Path) -> None:
         )
         .output
     )
-    assert json.loads(output)["commits"] == 5
+    assert json.loads(output)["commits"] == 6, "the day itself counts"
     nothing = ["identify", str(path), "--repo", str(history.project.top), "--since", "2026-01-01"]
     assert CliRunner().invoke(main, nothing).exit_code == 1
     wrong = CliRunner().invoke(main, [*nothing[:-1], "yesterday"])
