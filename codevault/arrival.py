@@ -88,7 +88,7 @@ def assign_weights(
     from codevault.evolve.fitting import fitted
 
     target = policy.state_dict()
-    result = fitted(moved(state, target, code, chain), target, where)
+    result = fitted(moved(state, target, code, chain), target, where, hint)
     weights.assign(policy, result.state, where=where, hint=hint)
     return result
 

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from codevault.errors import RulesError
-from codevault.stated import migrations_of, stated_of
+from codevault.stated import rules_of
 from codevault_cache import find_worktree
 
 if TYPE_CHECKING:
@@ -17,53 +17,68 @@ if TYPE_CHECKING:
 
     from codevault.evolve.rules import Rules
     from codevault.manifest import Manifest
+    from codevault.stated import Migrations
 
 
-def chain_of(top: str, known: tuple[str, ...] | None) -> tuple[Rules, ...]:
-    """The rules files of a work tree that a checkpoint was saved without, in order of their names.
+def chain_of(there: Migrations | None, known: tuple[str, ...] | None) -> tuple[Rules, ...]:
+    """The rules files of a repository that a checkpoint was saved without, in their order.
 
     Args:
-        top: The work tree.
+        there: The repository's; None if it has none.
         known: The names that the checkpoint records; None takes all.
 
     Raises:
-        RulesError: One cannot be read.
+        RulesError: One is no rules file.
     """
     from codevault.evolve.rules import parse
 
-    folder = stated_of(top).migrations or ""
-    chain = []
-    for name in migrations_of(top) or ():
-        if name not in (known or ()):
-            with open(os.path.join(top, folder, name), "rb") as file:
-                chain.append(parse(file.read(), f"{folder}/{name}"))
-    return tuple(chain)
+    if there is None:
+        return ()
+    new = {name: data for name, data in there.files.items() if name not in (known or ())}
+    return tuple(parse(data, f"{there.folder}/{name}") for name, data in new.items())
 
 
 def chain_for(
-    paths: Sequence[str | os.PathLike[str]] | None, top: str | None, manifest: Manifest
+    paths: Sequence[str | os.PathLike[str]] | None, there: Migrations | None, manifest: Manifest
 ) -> tuple[Rules, ...]:
-    """The rules files that a caller names; else those of a work tree, if there is one.
+    """The rules files that a caller names, each after those that it says; else a repository's.
 
     Raises:
-        RulesError: One cannot be read.
+        RulesError: One cannot be read, or comes after one that the repository does not have.
     """
     from codevault.evolve.rules import parse
 
     if paths is None:
-        return () if top is None else chain_of(top, manifest.migrations)
-    chain = []
+        return chain_of(there, manifest.migrations)
+    chain: dict[str, Rules] = {}
     for path in paths:
         try:
             with open(path, "rb") as file:
-                chain.append(parse(file.read(), os.path.basename(path)))
+                rules = parse(file.read(), os.path.basename(path))
         except OSError as error:
             raise RulesError(
                 f"the rules file {os.fspath(path)} cannot be read",
                 str(error),
                 "codevault migrate URI --suggest rules.toml",
             ) from None
-    return tuple(chain)
+        for each in (*_before(rules, there, manifest), rules):
+            chain.setdefault(each.sha256, each)
+    return tuple(chain.values())
+
+
+def _before(rules: Rules, there: Migrations | None, manifest: Manifest) -> Iterator[Rules]:
+    """The repository's rules files before a file, as far as the checkpoint lacks them."""
+    from codevault.evolve.rules import parse
+
+    for name in rules.after:
+        if there is None or name not in there.files:
+            raise RulesError(
+                f"{rules.name} comes after {name}, which the newer code does not have",
+                f"its rules files: {', '.join(there.files) if there else 'it states no folder'}",
+                "codevault migrate URI --suggest new.toml  # from the checkpoint to that code",
+            )
+        if name not in (manifest.migrations or ()):
+            yield parse(there.files[name], f"{there.folder}/{name}")
 
 
 def chain_of_application(manifest: Manifest) -> tuple[Rules, ...]:
@@ -74,8 +89,9 @@ def chain_of_application(manifest: Manifest) -> tuple[Rules, ...]:
     """
     for place in _places({name.partition(".")[0] for name in manifest.modules}):
         top = find_worktree(place)
-        if top is not None and stated_of(top).migrations is not None:
-            return chain_of(top, manifest.migrations)
+        there = None if top is None else rules_of(top)
+        if there is not None:
+            return chain_of(there, manifest.migrations)
     return ()
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _LINES: Final = 5
 """How many causes a message names; the error's `diagnosis` has all."""
+_LEFT: Final = 400
+"""How much is said of what is left after the rules."""
 _KINDS = (CodeError, BuildError, StateDictError, ProbeError)
 
 
@@ -61,11 +63,20 @@ def diagnosed(
         names = ", ".join(rules.name for rules in chain)
         new = kind(
             f"{found.uri} does not run in the current code{names and f', by {names}'}: {first}",
-            ("before any rule: " if names else "") + _causes(found),
+            _after(error, names) + _causes(found),
             found.works or found.next,
         )
         new.diagnosis = found
         raise new from error
+
+
+def _after(error: Exception, names: str) -> str:
+    """What is left after the rules, if there are any."""
+    if not names:
+        return ""
+    why = error.why if isinstance(error, CodevaultError) else ""
+    left = f"{why[:_LEFT]}{'…' * (len(why) > _LEFT)}\n       " if why else ""
+    return f"{left}before any rule: "
 
 
 def _causes(found: Diagnosis) -> str:

@@ -1,14 +1,36 @@
-"""What `[tool.codevault]` of a work tree says, and the rules files that it names."""
+"""What `[tool.codevault]` of a repository says, and the rules files that it names."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codevault.errors import RulesError
+from codevault.errors import CodevaultError, RulesError
+from codevault.supply import warm
+from codevault_cache import Wanted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from codevault.splint import Splint
+    from codevault_cache import Cache, Tree
     from codevault_cache.selection import Stated
+
+_PYPROJECT = "pyproject.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Migrations:
+    """The rules files of a repository.
+
+    Attributes:
+        folder: Where they lie in it.
+        files: Their bytes by name, in the order in which they are applied.
+    """
+
+    folder: str
+    files: Mapping[str, bytes]
 
 
 def stated_of(top: str) -> Stated:
@@ -16,14 +38,18 @@ def stated_of(top: str) -> Stated:
     from codevault_cache.selection import stated_in
 
     try:
-        with open(os.path.join(top, "pyproject.toml"), "rb") as file:
+        with open(os.path.join(top, _PYPROJECT), "rb") as file:
             return stated_in(file.read())
     except OSError:
         return stated_in(None)
 
 
 def migrations_of(top: str) -> tuple[str, ...] | None:
-    """Names of the rules files of a work tree, in order; None where it states no folder."""
+    """Names of the rules files of a work tree, in order; None where it states no folder.
+
+    Raises:
+        RulesError: It has no such folder.
+    """
     folder = stated_of(top).migrations
     if folder is None:
         return None
@@ -36,3 +62,60 @@ def migrations_of(top: str) -> tuple[str, ...] | None:
             f"mkdir {folder}",
         ) from None
     return tuple(sorted(name for name in names if name.endswith(".toml")))
+
+
+def rules_of(top: str) -> Migrations | None:
+    """The rules files of a work tree as they are now; None where it states no folder.
+
+    Raises:
+        RulesError: It has no such folder, or one of them cannot be read.
+    """
+    folder = stated_of(top).migrations
+    found: dict[str, bytes] = {}
+    for name in migrations_of(top) or ():
+        path = os.path.join(top, folder or "", name)
+        try:
+            with open(path, "rb") as file:
+                found[name] = file.read()
+        except OSError as error:
+            raise RulesError(f"{path} cannot be read", str(error), f"ls -l {path}") from None
+    return None if folder is None else Migrations(folder, found)
+
+
+def rules_at(splint: Splint, repo: str, cache: Cache) -> tuple[Stated, Migrations | None]:
+    """What the commit of a splint states, and its rules files; they need not be among its files.
+
+    Args:
+        splint: The commit's code.
+        repo: Its repository, as the caller named it.
+        cache: Where the code is kept.
+
+    Raises:
+        FetchError: The files could not be had.
+    """
+    from codevault_cache.selection import selection_of, stated_in
+
+    commit, roots = splint.snapshot.commit, splint.snapshot.roots
+    tree = splint.tree
+    if _PYPROJECT not in tree.paths:
+        tree = _tree(Wanted(repo, commit, roots=roots, include=(_PYPROJECT,)), cache)
+    stated = stated_in(tree.read(_PYPROJECT) if _PYPROJECT in tree.paths else None)
+    folder = stated.migrations
+    if folder is None:
+        return stated, None
+    if not selection_of(roots, ()).rooted(folder):
+        try:
+            tree = _tree(Wanted(repo, commit, roots=(folder,), shared=(), include=()), cache)
+        except CodevaultError as error:
+            if error.reference != "roots-missing":
+                raise
+            return stated, Migrations(folder, {})  # git keeps no empty folders
+    start = "" if folder == "." else f"{folder}/"
+    below = (path[len(start) :] for path in tree.paths if path.startswith(start))
+    names = sorted(name for name in below if name.endswith(".toml") and "/" not in name)
+    return stated, Migrations(folder, {name: tree.read(f"{start}{name}") for name in names})
+
+
+def _tree(wanted: Wanted, cache: Cache) -> Tree:
+    (snapshot,) = warm([wanted], cache)
+    return cache.tree(snapshot.digest)

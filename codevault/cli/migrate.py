@@ -12,9 +12,11 @@ import click
 
 from codevault.cli.output import echo, json_option
 from codevault.errors import FINDING
+from codevault.migration.request import request_of
 
 if TYPE_CHECKING:
     from codevault.migration.migrating import Migration
+    from codevault.migration.request import Request
 
 _ROWS: Final = 20
 """How many keys are listed; all of them are in the JSON."""
@@ -54,17 +56,18 @@ def migrate(
     """Move a checkpoint to newer code by rules; it is written only if its probe agrees.
 
     The newer code is the work tree around this folder, or what --to names. Without --rules, the
-    rules files of that work tree are taken ([tool.codevault] migrations).
+    rules files of that code are taken ([tool.codevault] migrations).
     """
     if [output is not None, suggest is not None, workspace is not None, dry_run].count(True) != 1:
         raise click.UsageError("say one of -o new.mpt, --dry-run, --suggest and --workspace")
     if (suggest or workspace) and accept_drift:
         raise click.UsageError("--accept-drift goes with -o and --dry-run")
+    asked = request_of(uri, to, rules or None, roots or None, overlay)
     if workspace is not None:
-        _workspace(uri, workspace, to, rules, roots, overlay, as_json)
+        _workspace(asked, workspace, as_json)
         return
     if suggest is not None:
-        _suggest(uri, suggest, to, rules, roots, overlay, as_json)
+        _suggest(asked, suggest, as_json)
         return
     from codevault.migration.migrating import migrate as run
 
@@ -86,45 +89,32 @@ def _quiet() -> contextlib.AbstractContextManager[Any]:
     return contextlib.redirect_stdout(sys.stderr)
 
 
-def _suggest(
-    uri: str,
-    path: str,
-    to: str | None,
-    rules: tuple[str, ...],
-    roots: tuple[str, ...],
-    overlay: str | None,
-    as_json: bool,
-) -> None:
+def _suggest(asked: Request, path: str, as_json: bool) -> None:
     """Writes a rules file; the exit code says whether it leaves something open."""
     from codevault.migration.suggestion import suggest_rules
 
     if os.path.lexists(path):
         raise click.UsageError(f"{path} is there already, and may hold answers: --suggest OTHER")
     with _quiet():
-        found = suggest_rules(uri, to=to, rules=rules or None, roots=roots or None, overlay=overlay)
+        found = suggest_rules(
+            asked.uri, to=asked.to, rules=asked.rules, roots=asked.roots, overlay=asked.overlay
+        )
     with open(path, "x", encoding="utf-8") as file:
         file.write(found.text)
     data = {"rules": path, **asdict(found)}
-    echo(as_json, data, [f"wrote {path}: {found.note}"])
+    then = {True: ("-o", "new.mpt"), None: ("--dry-run",), False: ("--workspace", "FOLDER")}
+    words = ("--rules", path, *then[found.agrees])
+    lines = [f"wrote {path}: {found.note}", f"to move on   {asked.command(*words)}"]
+    echo(as_json, data, lines)
     if not found.agrees:
         sys.exit(FINDING)
 
 
-def _workspace(
-    uri: str,
-    folder: str,
-    to: str | None,
-    rules: tuple[str, ...],
-    roots: tuple[str, ...],
-    overlay: str | None,
-    as_json: bool,
-) -> None:
+def _workspace(asked: Request, folder: str, as_json: bool) -> None:
     from codevault.migration.workspace import lay_out
 
     with _quiet():
-        made = lay_out(
-            uri, folder, to=to, rules=rules or None, roots=roots or None, overlay=overlay
-        )
+        made = lay_out(asked, folder)
     data = {"workspace": made.folder, "check": made.check, "note": made.suggestion.note}
     lines = [f"wrote {made.folder}: {made.suggestion.note}", f"start with {made.folder}/README.md"]
     echo(as_json, data, lines)
@@ -158,9 +148,12 @@ def _lines(done: Migration, uri: str, output: str | None) -> list[str]:
     old = f"{source.repo or 'code that travels'} @ {(source.commit or 'no commit')[:12]}"
     lines = [shown(uri), f"from     {old}", f"to       {done.target}"]
     lines += [f"rules    {', '.join(done.rules) or 'none'}", f"builds   {done.class_path}"]
-    moves = [f"{' + '.join(old)} -> {key}" for key, old in done.weights.items() if old != (key,)]
-    moves = [f"filled {text[4:]}" if text.startswith(" -> ") else text for text in moves]
-    moves += [f"dropped {key}" for key in done.dropped]
+    # What is lost or made up comes first, so that it is seen.
+    moves = [f"dropped {key}" for key in done.dropped]
+    moves += [f"filled {key}" for key, old in done.weights.items() if not old]
+    moves += [
+        f"{' + '.join(o)} -> {key}" for key, o in done.weights.items() if o not in ((), (key,))
+    ]
     kept = sum(old == (key,) for key, old in done.weights.items())
     lines.append(f"weights  {kept} kept, {len(moves)} moved, filled or dropped")
     lines += [f"  {text}" for text in moves[:_ROWS]]

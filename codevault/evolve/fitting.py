@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from codevault.errors import StateDictError
 
@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
     from codevault.evolve.moves import Moved
 
-_HINT: Final = "codevault migrate URI --suggest"
 
-
-def fitted(moved: Moved, target: Mapping[str, torch.Tensor], where: str) -> Moved:
+def fitted(moved: Moved, target: Mapping[str, torch.Tensor], where: str, hint: str) -> Moved:
     """The weights in the newer code's own order, if they are all that it takes, and nothing else.
 
     A key that the newer code ties to another one needs no rule.
@@ -26,6 +24,7 @@ def fitted(moved: Moved, target: Mapping[str, torch.Tensor], where: str) -> Move
         moved: The weights.
         target: The state_dict of the newer code's policy.
         where: The checkpoint, for messages.
+        hint: The one thing to do where they do not fit.
 
     Raises:
         StateDictError: Keys or shapes do not fit; names each.
@@ -58,7 +57,7 @@ def fitted(moved: Moved, target: Mapping[str, torch.Tensor], where: str) -> Move
     faults = [f"{len(keys)} {what}: {', '.join(keys)}" for what, keys in said.items() if keys]
     if faults:
         raise StateDictError(
-            f"the weights of {where} do not fit the newer code", "; ".join(faults), _HINT
+            f"the weights of {where} do not fit the newer code", "; ".join(faults), hint
         )
     return replace(
         moved,

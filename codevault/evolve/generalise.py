@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from codevault.evolve.patterns import match, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +69,22 @@ def _starred(old: list[str], new: list[str]) -> tuple[str, str] | None:
     if "*" not in made:
         return None
     return ".".join("*" if segment.isdecimal() else segment for segment in old), ".".join(made)
+
+
+def gathered(some: Collection[str], every: Collection[str]) -> dict[str, list[str]]:
+    """Keys by the shortest pattern without stars that takes only such keys, in their order.
+
+    Args:
+        some: The keys.
+        every: All keys of the state_dict.
+    """
+    wanted, found = set(some), dict[str, list[str]]()
+    for key in some:
+        parts = key.split(".")
+        prefixes = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+        for prefix in prefixes:
+            taken = [other for other in every if match(prefix, other) is not None]
+            if wanted.issuperset(taken):
+                found.setdefault(prefix, []).append(key)
+                break
+    return found

@@ -108,11 +108,17 @@ def rows_of(
 
 
 def tied(state: Mapping[str, Any]) -> list[list[str]]:
-    """Groups of keys that are one tensor."""
-    groups: dict[int, list[str]] = defaultdict(list)
+    """Groups of keys that are one tensor: the same memory, seen alike."""
+    groups: dict[object, list[str]] = defaultdict(list)
     for key, value in state.items():
-        groups[id(value)].append(key)
+        groups[_memory(value)].append(key)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def _memory(value: Any) -> object:
+    if not isinstance(value, torch.Tensor) or value.is_meta or not value.numel():
+        return id(value)
+    return value.data_ptr(), value.shape, value.stride()
 
 
 def place_of(policy: Any, key: str, side: Side) -> Place | None:

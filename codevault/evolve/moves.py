@@ -46,11 +46,28 @@ def concerned(
     for rule in rules:
         if rule.verb == "fill":
             (pattern,) = rule.subject
-            if any(match(pattern, key) and key not in keys for key in (*target, pattern)):
+            wanted = (*target, pattern) if "shape" in rule.told else target
+            if any(match(pattern, key) and key not in keys for key in wanted):
                 return True
-        elif any(match(pattern, key) for pattern in rule.old for key in keys):
+        elif _finds(rule, keys) and not (rule.verb == "rename" and _is_deeper(rule, keys, target)):
             return True
     return False
+
+
+def _finds(rule: Rule, keys: Collection[str]) -> bool:
+    return any(match(pattern, key) for pattern in rule.old for key in keys)
+
+
+def _is_deeper(rule: Rule, keys: Collection[str], target: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a rename into a module of its own, `actor` to `actor.mlp`, was done already.
+
+    Its keys are found again then, as all that is left in that module, and nothing lies deeper.
+    """
+    (old,), (new,) = rule.subject, rule.new
+    found = [(key, what) for key in keys if (what := match(old, key)) is not None]
+    return all(match(new, key) for key, _ in found) and not any(
+        write(new, what) in target for _, what in found
+    )
 
 
 def move(

@@ -12,15 +12,16 @@ from codevault.errors import RulesError
 from codevault.evolve.patterns import fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Set
 
-_TOP: Final = frozenset({"for", "names", "architecture", "env", "rule"})
+_TOP: Final = frozenset({"for", "after", "names", "architecture", "env", "rule"})
 _EDITS: Final = frozenset({"rename", "set", "remove", "call"})
 _ONE, _MANY = "a key", "a list of keys"
 _INTEGER, _INTEGERS, _COUNT = "a whole number", "a list of whole numbers", "a number above 0"
 _FILLS: Final = ("zeros", "ones", "normal", "constructor")
 _FILL: Final = f"a number, or one of {', '.join(_FILLS)}"
 _NUMBER, _FUNCTION = "a number", "pkg.mod:function"
+_RULE: Final = re.compile(r"\s*\[\[rule\]\]")
 
 # Each verb: what it is given, what else the rule must say, and what it may say.
 _VERBS: Final[Mapping[str, tuple[str, Mapping[str, str], Mapping[str, str]]]] = {
@@ -101,6 +102,7 @@ class Rules:
         name: The file, for messages and as it is recorded.
         sha256: Of its bytes.
         only_for: Class paths of the policies that it is for; empty if for all.
+        after: Rules files of the repository that are applied before it, where it is named alone.
         names: Where modules, classes and functions went: old name to new name.
         architecture: Changes of the arguments.
         env: Changes of the recorded environment description.
@@ -110,6 +112,7 @@ class Rules:
     name: str
     sha256: str
     only_for: tuple[str, ...]
+    after: tuple[str, ...]
     names: Mapping[str, str]
     architecture: Edits
     env: Edits
@@ -135,9 +138,7 @@ def parse(data: bytes, name: str) -> Rules:
     entries = table.get("rule", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise _wrong(f"{name}, rule", "is no list of tables", "[[rule]]")
-    numbers = [
-        n for n, line in enumerate(text.split("\n"), 1) if re.match(r"\s*\[\[rule\]\]", line)
-    ]
+    numbers = [n for n, line in enumerate(text.split("\n"), 1) if _RULE.match(line)]
     places = [f"{name}, rule {i}" for i in range(1, len(entries) + 1)]
     if len(numbers) == len(entries):
         places = [f"{p} (line {n})" for p, n in zip(places, numbers, strict=True)]
@@ -146,6 +147,7 @@ def parse(data: bytes, name: str) -> Rules:
         name=name,
         sha256=hashlib.sha256(data).hexdigest(),
         only_for=_texts([only] if isinstance(only, str) else only, f"{name}, for"),
+        after=_texts(table.get("after", []), f"{name}, after"),
         names=_names(table.get("names", {}), f"{name}, [names]"),
         architecture=_edits(table.get("architecture", {}), f"{name}, [architecture]"),
         env=_edits(table.get("env", {}), f"{name}, [env]"),
@@ -239,9 +241,7 @@ def _check(value: Any, what: str, place: str) -> None:
                 raise _wrong(place, f"is {pattern!r}, which {wrong}", "critic.*.weight")
 
 
-def _known(
-    table: Mapping[str, Any], keys: frozenset[str] | set[str], place: str, what: str
-) -> None:
+def _known(table: Mapping[str, Any], keys: Set[str], place: str, what: str) -> None:
     if unknown := sorted(set(table) - keys):
         raise _wrong(place, f"has {', '.join(unknown)}", f"{what} takes {', '.join(sorted(keys))}")
 

@@ -22,12 +22,14 @@ from codevault.probe import Probe, record, replay
 from codevault.probefile import from_bytes
 from codevault.splint import Splint
 from codevault.understudy import device_of
+from codevault.uri import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from codevault.comparison import Replay
     from codevault.evolve.rules import Rules
+    from codevault.migration.request import Request
 
 SEED: Final = 0
 """Of what the newer code's constructor draws, so that a second run gives the same."""
@@ -83,7 +85,9 @@ def built(
     return policy, plan
 
 
-def attempted(checkpoint: Checkpoint, side: Side, chain: Sequence[Rules], where: str) -> Attempt:
+def attempted(
+    checkpoint: Checkpoint, side: Side, chain: Sequence[Rules], asked: Request
+) -> Attempt:
     """A checkpoint's policy in newer code, with its weights.
 
     Raises:
@@ -92,18 +96,19 @@ def attempted(checkpoint: Checkpoint, side: Side, chain: Sequence[Rules], where:
         StateDictError: Keys are unaccounted for, or a rule does not go with the weights.
     """
     assert isinstance(side.code, Splint)
+    against = () if asked.to is None else ("--against", asked.to)
     try:
         policy, plan = built(checkpoint, side.code, chain)
     except (CodevaultError, Warning):
         raise
     except Exception as error:
         raise BuildError(
-            f"the newer code builds no policy for {where}",
+            f"the newer code builds no policy for {shown(asked.uri)}",
             told(error, side),
-            f"codevault diagnose {shlex.quote(where)}",
+            shlex.join(["codevault", "diagnose", shown(asked.uri), *against]),
         ) from error
-    hint = f"codevault migrate {shlex.quote(where)} --suggest"
-    moved = assign_weights(policy, checkpoint, where, hint, side.code, plan.chain)
+    hint = asked.command("--suggest", *(["rest.toml"] if asked.rules else []))
+    moved = assign_weights(policy, checkpoint, shown(asked.uri), hint, side.code, plan.chain)
     return Attempt(policy, plan, moved or unmoved(policy.state_dict()), recorded(checkpoint))
 
 
@@ -114,7 +119,7 @@ def recorded(checkpoint: Checkpoint) -> Probe | None:
     return from_bytes(read_member(checkpoint, PROBE))
 
 
-def judged(attempt: Attempt, where: str, *, accept_drift: bool) -> Verdict:
+def judged(attempt: Attempt, asked: Request, *, accept_drift: bool) -> Verdict:
     """Replays the recorded probe.
 
     Raises:
@@ -124,25 +129,27 @@ def judged(attempt: Attempt, where: str, *, accept_drift: bool) -> Verdict:
     probe, policy = attempt.probe, attempt.policy
     if probe is None:
         if not accept_drift:
-            raise _unproven(where, "it has no probe, so that nothing can be compared")
+            why = "it has no probe, so that nothing can be compared"
+            raise _unproven(asked, why, "--accept-drift", "-o", "new.mpt")
         return Verdict(None, "it had no probe", None)
     try:
         found = replay(policy, probe)
     except Exception as error:
         why = f"it raised {type(error).__name__} on its recorded observations: {error}"
-        raise _unproven(where, why) from error
+        raise _unproven(asked, why) from error
     if found.ok:
         unseen = coverage.untouched(policy, probe.inputs, probe.seed, device_of(policy))
         return Verdict(found, "", replace(probe, untouched=unseen))
     if not accept_drift:
-        raise _unproven(where, f"outputs differ: {found}")
+        raise _unproven(asked, f"outputs differ: {found}")
     anew = record(policy, [unpack(nest, {}) for nest in probe.inputs])
     return Verdict(found, escaped(str(found))[:_DRIFT], anew)
 
 
-def _unproven(where: str, why: str) -> ProbeError:
+def _unproven(asked: Request, why: str, *options: str) -> ProbeError:
     return ProbeError(
-        f"nothing shows that the policy of {where} behaves in the newer code as it was saved",
+        f"nothing shows that the policy of {shown(asked.uri)} behaves in the newer code as it was "
+        "saved",
         why,
-        f"codevault migrate {shlex.quote(where)} --workspace FOLDER",
+        asked.command(*(options or ("--workspace", "FOLDER"))),
     )

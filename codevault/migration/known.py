@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from codevault.evolve.keys import tied
-
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from codevault.evolve.match import Match
 
@@ -19,6 +17,7 @@ class Known:
 
     Attributes:
         squeezed: Old key to new key, where only dimensions of one element came or went.
+        resized: Old keys that only a key of their name and another shape could be.
         asked: Other old keys with candidates.
         fills: New keys whose value the constructor decides without random numbers.
         open: Other new keys.
@@ -30,20 +29,43 @@ class Known:
         after: Mapping[str, torch.Tensor],
         other: Mapping[str, torch.Tensor],
         match: Match,
+        tied: Sequence[Sequence[str]],
     ) -> None:
-        self._state, self._after, self._match = state, after, match
+        self._state, self._after, self._other = state, after, other
+        self._match, self._tied = match, tied
         self.squeezed = {
             key: match.asked[key][0].key
             for key in match.asked
             if _is_squeeze(state[key], after[match.asked[key][0].key])
         }
-        self.asked = [key for key in match.asked if key not in self.squeezed]
-        taken = set(self.squeezed.values())
-        named = {copy for group in tied(after) for copy in group[1:]}
-        added = [key for key in match.added if key not in taken | named]
+        self.resized = [
+            key
+            for key, candidates in match.asked.items()
+            if key not in self.squeezed
+            and all(after[c.key].shape != state[key].shape for c in candidates)
+        ]
+        rest = {*self.squeezed, *self.resized}
+        self.asked = [key for key in match.asked if key not in rest]
+        self.fills, self.open = self.unset({}, [*self.resized, *self.asked])
+
+    def unset(
+        self, taken: Mapping[str, str], left: Collection[str]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """New keys that nothing becomes: what `fills` and `open` are, once some keys are decided.
+
+        Args:
+            taken: Old key to new key, for asked keys that were decided.
+            left: Old keys that stay asked: their candidates may still be what they became.
+        """
+        goals = {*self._match.automatic.values(), *self.squeezed.values(), *taken.values()}
+        goals |= {c.key for key in left for c in self._match.asked[key]}
+        # A copy has the value of what it is tied to.
+        copies = {key for group in self._tied if goals & set(group) for key in group}
+        copies |= {key for group in self._tied for key in group[1:]}
+        free = [key for key in self._after if key not in goals | copies]
         # What two constructions with other random numbers have in common, no random number decides.
-        self.fills = [key for key in added if torch.equal(after[key], other[key])]
-        self.open = tuple(key for key in added if key not in self.fills)
+        fills = tuple(key for key in free if torch.equal(self._after[key], self._other[key]))
+        return fills, tuple(key for key in free if key not in fills)
 
     def placed(
         self, places: Mapping[str, str], changed: Collection[str]
@@ -54,9 +76,9 @@ class Known:
         for old, new in moves.items():
             value = self._state[old].reshape(made[new].shape)
             made[new] = value + 1 if old in changed else value
-        for group in tied(self._after):
-            for copy in group[1:]:
-                made[copy] = made[group[0]]
+        for group in self._tied:
+            there = next((key for key in group if key in moves.values()), group[0])
+            made |= dict.fromkeys(group, made[there])
         return made
 
 

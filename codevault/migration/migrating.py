@@ -9,21 +9,25 @@ from typing import TYPE_CHECKING
 from codevault.chain import chain_for
 from codevault.checkpoint import open_checkpoint
 from codevault.downloads import fetched
+from codevault.errors import UsageError
 from codevault.evolve.examination import alone
 from codevault.evolve.sides import Side
 from codevault.migration.attempt import attempted, judged
+from codevault.migration.request import request_of
 from codevault.migration.target import target_of
 from codevault.migration.writing import written
 from codevault.rng import kept_rng
 from codevault.supply import CachePath, opened
-from codevault.uri import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from codevault.checkpoint import Checkpoint
     from codevault.comparison import Replay
     from codevault.load import Overlay
     from codevault.manifest import Manifest
+    from codevault.migration.request import Request
+    from codevault.trust import Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ def migrate(
     roots: Sequence[str] | None = None,
     overlay: Overlay = None,
     accept_drift: bool = False,
+    trust: Trust = None,
     cache: CachePath = None,
 ) -> Migration:
     """Moves a checkpoint to newer code; its own code does not run.
@@ -71,37 +76,43 @@ def migrate(
     Args:
         uri: The checkpoint.
         output: The `.mpt` file to write; None only tries.
-        to: A folder as it is now, a full commit, or `REPOSITORY@COMMIT`; naming it is the grant.
-            None means the work tree around this folder.
-        rules: Rules files, in order; None takes those that the folder's `[tool.codevault]` names
-            and the checkpoint was saved without.
+        to: A folder as it is now, a full commit, or `REPOSITORY@COMMIT`; None means the work tree
+            around this folder.
+        rules: Rules files, in order; None takes those that `[tool.codevault]` of the newer code
+            names and the checkpoint was saved without.
         roots: Folders of the newer code's import path; None takes what it states, and then what
             the checkpoint records.
         overlay: Files laid over a commit, as for `load_code`; they travel.
         accept_drift: Whether a policy that gives other outputs than recorded is written too. The
             difference is recorded, and the new probe holds what it gives now.
+        trust: As for `load_policy`. The checkpoint chooses what is called in the newer code: that
+            needs a grant for itself, or one for its repository where that has the commit.
         cache: As for `load_policy`.
 
     Returns:
         What became of it.
 
     Raises:
+        UsageError: The output is the checkpoint itself, or nobody says which newer code is meant.
         CheckpointError: The file is no checkpoint, or a damaged one.
+        RefusedError: Nothing grants the checkpoint to choose what is called in the newer code.
         RulesError: A rules file cannot be read.
         BuildError: The architecture does not go with the newer code.
         CodeError: The newer code lacks what is named.
         StateDictError: Keys are unaccounted for, or a rule does not go with the weights.
         ProbeError: The policy does not give the recorded outputs, or none are recorded.
     """
-    where, vault = shown(uri), opened(cache)
+    asked, vault = request_of(uri, to, rules, roots, overlay), opened(cache)
     checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
+    if output is not None:
+        _keep_apart(checkpoint, os.fspath(output), asked)
     source = checkpoint.manifest
-    target = target_of(None if to is None else os.fspath(to), source, roots, overlay, vault)
-    chain = chain_for(rules, target.top, source)
+    target = target_of(asked.to, source, roots, overlay, trust, vault)
+    chain = chain_for(rules, target.migrations, source)
     side = Side(target.splint, str(target))
     with kept_rng(), alone(side):
-        attempt = attempted(checkpoint, side, chain, where)
-        verdict = judged(attempt, where, accept_drift=accept_drift)
+        attempt = attempted(checkpoint, side, chain, asked)
+        verdict = judged(attempt, asked, accept_drift=accept_drift)
         manifest = None
         if output is not None:
             manifest = written(os.fspath(output), attempt, target, source, verdict)
@@ -118,3 +129,14 @@ def migrate(
         unseen=() if probe is None else probe.untouched or (),
         drift=verdict.drift,
     )
+
+
+def _keep_apart(checkpoint: Checkpoint, output: str, asked: Request) -> None:
+    """Refuses to write over what is moved: a rule may drop weights, and drift may be accepted."""
+    if os.path.exists(output) and os.path.samefile(checkpoint.path, output):
+        name, end = os.path.splitext(output)
+        raise UsageError(
+            f"{output} is the checkpoint that is moved, and would be gone",
+            "what it holds and rules drop is nowhere else",
+            asked.command("-o", f"{name}.new{end}"),
+        )

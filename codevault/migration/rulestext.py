@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault.evolve.edits import reaches
-from codevault.evolve.generalise import generalised
+from codevault.evolve.generalise import gathered, generalised
 from codevault.manifest import escaped
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ _MOST: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What is built so far, and causes in the config."""
+    """What is built so far, causes in the config, and the repository's rules files before."""
 
     plan: Plan
     found: Sequence[Found]
+    after: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,9 @@ class Weights:
         fills: New keys whose value the constructor decides without random numbers.
         open: Other new keys.
         squeezed: Old key to new key, where only dimensions of one element came or went.
-        keys: All old keys.
+        resized: Old keys that only a key of their name and another shape could be.
+        homeless: Old keys without a place of which nothing shows that they may go.
+        before: All old weights.
         after: The newer policy's state_dict.
     """
 
@@ -52,7 +55,9 @@ class Weights:
     fills: Sequence[str]
     open: Sequence[str]
     squeezed: Mapping[str, str]
-    keys: Sequence[str]
+    resized: Sequence[str]
+    homeless: Sequence[str]
+    before: Mapping[str, torch.Tensor]
     after: Mapping[str, torch.Tensor]
 
 
@@ -66,6 +71,7 @@ def rules_text(head: str, note: str, config: Config, weights: Weights | None) ->
         weights: What is known of the keys; None if the newer code builds nothing.
     """
     lines = [f"# {escaped(head)}", *(f"# {escaped(line)}" for line in note.splitlines()), ""]
+    lines += [f"after = {json.dumps(config.after)}", ""] if config.after else []
     text = "\n".join(lines) + config_text(config)
     return text if weights is None else text + _weights_text(weights)
 
@@ -123,7 +129,7 @@ def _open(cause: Cause) -> str:
 
 
 def _weights_text(found: Weights) -> str:
-    known: dict[str, str | None] = dict.fromkeys(found.keys)
+    known: dict[str, str | None] = dict.fromkeys(found.before)
     known |= found.match.automatic
     known |= found.taken
     lines: list[str] = []
@@ -134,8 +140,21 @@ def _weights_text(found: Weights) -> str:
     for old, new in found.squeezed.items():
         to = {} if old == new else {"to": new}
         lines += _rule(reshape=old, shape=list(found.after[new].shape), **to)
-    for key in found.match.dropped:
-        lines += ["# no key of the newer code has its shape, or lacks a value", *_rule(drop=key)]
+    for pattern, keys in gathered(found.homeless, found.before).items():
+        more = f" and all in it, {len(keys)} keys," if keys != [pattern] else ""
+        lines += [f"# OPEN: {pattern}{more} has no place in the newer code; nothing shows"]
+        lines += ["# that it is not needed. A rule that takes it where it belongs, or:"]
+        lines += _commented(_rule(drop=pattern, hits=len(keys)))
+    unneeded = [key for key in found.match.dropped if key not in found.homeless]
+    for pattern, keys in gathered(unneeded, found.before).items():
+        lines += ["# the probe agrees without it", *_rule(drop=pattern, hits=len(keys))]
+    for key in found.resized:
+        shapes = [list(tensors[key].shape) for tensors in (found.before, found.after)]
+        lines += [
+            f"# OPEN: {key} is {shapes[0]}, and {shapes[1]} in the newer code: arguments that"
+        ]
+        lines += ["# make it what it was, a `call` that knows what became of it, or both of these:"]
+        lines += _commented([*_rule(drop=key), *_rule(fill=key, **{"with": "zeros"})])
     for key in found.fills:
         lines += ["# new; no random number decides it", *_rule(fill=key, **{"with": "constructor"})]
     for key in found.open:
@@ -143,7 +162,7 @@ def _weights_text(found: Weights) -> str:
         lines += [f"# OPEN: {key} {shape} is new, and its constructor draws it at random"]
         lines += _commented(_rule(fill=key, **{"with": "zeros"}))
     for old, candidates in found.match.asked.items():
-        if old in found.taken or old in found.squeezed:
+        if old in found.taken or old in found.squeezed or old in found.resized:
             continue
         lines += [f"# OPEN: which of these is {old}?", "# [[rule]]", f"# rename = {_quoted(old)}"]
         for candidate in candidates[:_MOST]:

@@ -25,6 +25,7 @@ from codevault.migration.attempt import built as built_anew
 from codevault.migration.attempt import recorded
 from codevault.migration.known import Known
 from codevault.migration.question import Answer, answered
+from codevault.migration.renamed import roles_after, rows_after
 from codevault.migration.rulestext import Config, Weights, config_text, rules_text
 from codevault.migration.target import Target, target_of
 from codevault.probe import replay
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     import torch
 
     from codevault.checkpoint import Checkpoint
+    from codevault.evolve.moves import Moved
     from codevault.evolve.rules import Rules
     from codevault.load import Overlay
     from codevault.probe import Probe
@@ -54,9 +56,11 @@ class Suggestion:
         text: The file.
         automatic: Old key to new key, where independent evidence agrees.
         taken: Old key to new key, where the probe decided between candidates.
-        asked: Old key to the candidates that a person must choose from, the best first.
+        asked: Old key to the candidates that a person must choose from, the best first; none where
+            only a person knows whether it may be dropped.
         open: New keys that a person must say something about.
-        agrees: Whether the probe agrees under this file; None if it was not replayed.
+        agrees: Whether the probe agrees under this file; None if something is asked or open, or
+            there is no probe.
         note: What was found, for people.
     """
 
@@ -81,7 +85,7 @@ def suggest_rules(
 ) -> Suggestion:
     """Suggests the rules that move a checkpoint to newer code; writes nothing.
 
-    Where a grant allows it, the policy is also built by its own code: its module tree is evidence.
+    The policy is also built by its own code, where that can be had: its module tree is evidence.
 
     Args:
         uri: The checkpoint.
@@ -89,22 +93,23 @@ def suggest_rules(
         rules: Rules files that are applied first, as for `migrate`; what is suggested comes after.
         roots: As for `migrate`.
         overlay: As for `migrate`.
-        trust: As for `load_policy`.
+        trust: As for `migrate`.
         cache: As for `load_policy`.
 
     Raises:
         CheckpointError: The file is no checkpoint, or a damaged one.
+        RefusedError: Nothing grants the checkpoint to choose what is called in the newer code.
         FetchError: The newer code could not be had.
         CodeError: It was found and cannot be served.
     """
     where, vault = shown(uri), opened(cache)
     checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
     weights.verify_digest(checkpoint)
-    target = target_of(
-        None if to is None else os.fspath(to), checkpoint.manifest, roots, overlay, vault
-    )
+    place = None if to is None else os.fspath(to)
+    target = target_of(place, checkpoint.manifest, roots, overlay, trust, vault)
     old, new = _old_side(checkpoint, trust, vault), Side(target.splint, str(target))
-    chain = chain_for(rules, target.top, checkpoint.manifest)
+    chain = chain_for(rules, target.migrations, checkpoint.manifest)
+    known = () if rules is not None else tuple(os.path.basename(each.name) for each in chain)
     with kept_rng(), alone(new), contextlib.suppress(Exception):
         # First, so that stand-ins which old code puts into sys.modules are not what it imports.
         new.find(arch.read(checkpoint)["class_path"])
@@ -112,7 +117,7 @@ def suggest_rules(
         before = _before(old, checkpoint)
     with kept_rng(), alone(new):
         plan = planned(arch.read(checkpoint), checkpoint.manifest.env, chain, target.splint)
-        config = Config(plan, configs(old, new, plan.description, plan.env).found)
+        config = Config(plan, configs(old, new, plan.description, plan.env).found, known)
         first = f", after {', '.join(rules.name for rules in chain)}" if chain else ""
         head = f"{where} -> {target}{first}"
         try:
@@ -163,38 +168,62 @@ def _before(old: Side, checkpoint: Checkpoint) -> Any:
 def _suggested(
     head: str, case: _Case, config: Config, before: Any, pair: tuple[Any, Any]
 ) -> Suggestion:
-    after, other = (policy.state_dict() for policy in pair)
+    copies = tied(pair[0].state_dict())
+    # Trials load weights into the policy itself: these are what its constructor left.
+    after, other = ({k: v.clone() for k, v in p.state_dict().items()} for p in pair)
     file = weights.map_weights(case.checkpoint)
-    state = moved(file, after, case.target.splint, case.chain).state
+    there = moved(file, after, case.target.splint, case.chain)
+    state = there.state
     probe = recorded(case.checkpoint)
-    rows = rows_of(state, before), rows_of(after, pair[0])
-    roles = probed_roles(before, pair[0], probe)
-    match = match_state_dicts(*rows, tied=tied(after), roles=roles)
-    known = Known(state, after, other, match)
+    rows = rows_after(file, before, there), rows_of(after, pair[0])
+    roles = roles_after(probed_roles(before, pair[0], probe), file, there)
+    match = match_state_dicts(*rows, tied=copies, roles=roles)
+    known = Known(state, after, other, match, copies)
     answer = Answer({}, "")
-    if match.asked and probe is not None and not known.open:
+    if known.asked and probe is not None and not (known.open or known.resized):
         answer = answered(
             {key: match.asked[key] for key in known.asked},
             lambda places, changed: _agrees(pair[0], probe, known.placed(places, changed)),
         )
     agrees = None
-    left = [key for key in known.asked if key not in answer.taken]
-    if not left and not known.open and probe is not None:
+    left = [*known.resized, *(key for key in known.asked if key not in answer.taken)]
+    fills, unset = known.unset(answer.taken, left)
+    if not left and not unset and probe is not None:
         agrees = _agrees(pair[0], probe, known.placed(answer.taken, ()))
-    note = _note(agrees, len(left), len(known.open), answer.text)
-    note += f"; {len(match.dropped)} old keys are dropped" if match.dropped else ""
+    seen = _seen(case.checkpoint, there) if agrees else frozenset()
+    homeless = tuple(key for key in match.dropped if key not in seen)
+    note = _note(agrees, (len(left), len(unset), len(homeless)), answer.text)
+    if dropped := len(match.dropped) - len(homeless):
+        note += f"; {dropped} old keys are dropped, which its outputs do not need"
     found = Weights(
-        match, answer.taken, known.fills, known.open, known.squeezed, list(state), after
+        match,
+        answer.taken,
+        fills,
+        unset,
+        known.squeezed,
+        known.resized,
+        homeless,
+        state,
+        after,
     )
     return Suggestion(
         text=rules_text(head, note, config, found),
         automatic=match.automatic,
         taken=answer.taken,
-        asked={key: tuple(c.key for c in match.asked[key]) for key in left},
-        open=known.open,
-        agrees=agrees,
+        asked={key: tuple(c.key for c in match.asked.get(key, ())) for key in (*left, *homeless)},
+        open=unset,
+        agrees=None if agrees and homeless else agrees,
         note=note,
     )
+
+
+def _seen(checkpoint: Checkpoint, there: Moved) -> frozenset[str]:
+    """The keys that the recorded run touched: outputs that are equal without one do not need it."""
+    part = checkpoint.manifest.probe
+    if part is None or part.untouched is None:
+        return frozenset()
+    unseen = set(part.untouched)
+    return frozenset(key for key, old in there.origin.items() if not unseen & set(old))
 
 
 def _agrees(policy: Any, probe: Probe, state: Mapping[str, torch.Tensor]) -> bool:
@@ -205,11 +234,11 @@ def _agrees(policy: Any, probe: Probe, state: Mapping[str, torch.Tensor]) -> boo
         return False  # what raises does not reproduce anything
 
 
-def _note(agrees: bool | None, asked: int, added: int, answer: str) -> str:
+def _note(agrees: bool | None, counts: tuple[int, int, int], answer: str) -> str:
+    texts = "old keys are asked", "new keys are open", "old keys have no place, and are asked"
+    parts = [f"{count} {text}" for count, text in zip(counts, texts, strict=True) if count]
     if agrees is not None:
         word = "agrees" if agrees else "does not agree: outputs differ"
-        return f"with these rules the probe {word}" + (f" ({answer})" if answer else "")
-    parts = [f"{asked} old keys are asked"] if asked else []
-    parts += [f"{added} new keys are open"] if added else []
-    parts += [answer] if answer else []
-    return "; ".join(parts) or "there is no probe to replay"
+        said = f"with these rules the probe {word}" + (f" ({answer})" if answer else "")
+        return "; ".join([said, *parts])
+    return "; ".join([*parts, *([answer] if answer else [])]) or "there is no probe to replay"

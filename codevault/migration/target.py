@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +15,21 @@ from codevault.errors import CaptureError, CodevaultError, RefusedError, UsageEr
 from codevault.evolve.ownimports import modules_of
 from codevault.load import load_code
 from codevault.resaved import code_of
-from codevault.stated import migrations_of, stated_of
-from codevault.supply import translated
-from codevault.trust import allow
+from codevault.stated import rules_at, rules_of, stated_of
+from codevault.supply import prove, translated
+from codevault.trust import allow, allow_architecture
 from codevault_cache import find_worktree, overlay_entries
 from codevault_cache.errors import CacheError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from codevault.diff.sides import Named
     from codevault.load import Overlay
     from codevault.manifest import Manifest
     from codevault.splint import Splint
+    from codevault.stated import Migrations
+    from codevault.trust import Trust
     from codevault_cache import Cache
 
 
@@ -37,10 +40,14 @@ class Target:
     Attributes:
         splint: It, mounted.
         top: Its work tree; None for a commit, and for a folder that is in no repository.
+        contract: Version of the interface to the application that it states.
+        migrations: Its rules files; None where it states no folder.
     """
 
     splint: Splint
     top: str | None
+    contract: str | None
+    migrations: Migrations | None
 
     def __str__(self) -> str:
         snapshot = self.splint.snapshot
@@ -55,6 +62,7 @@ def target_of(
     manifest: Manifest,
     roots: Sequence[str] | None,
     overlay: Overlay,
+    trust: Trust,
     cache: Cache,
 ) -> Target:
     """The code that is meant.
@@ -66,12 +74,15 @@ def target_of(
             names, it does.
         roots: Folders of the import path; None takes what the repository states.
         overlay: Files laid over a commit; None lays over what `codevault convert` had to.
+        trust: Grants; None reads the user's.
         cache: Where code is kept.
 
     Raises:
         UsageError: It names no code, or files are to be laid over a folder.
+        RefusedError: Nothing grants the checkpoint to choose what is called in it.
         FetchError: The code could not be had.
         CodeError: It was found and cannot be served.
+        RulesError: A work tree names a folder of rules files that it does not have.
     """
     text = to if to is not None else find_worktree(os.getcwd())
     if text is None:
@@ -87,8 +98,9 @@ def target_of(
             "",
             f"codevault migrate URI --to {what.repo or 'FOLDER'}",
         )
+    shared = _granted(what, overlay, manifest, trust, cache)
     load = partial(load_code, what.repo, what.commit, cache=cache)
-    splint = _rooted(partial(load, overlay=overlay), manifest, roots)
+    splint = _rooted(partial(load, overlay=overlay), manifest, roots, shared)
     if overlay is None and (laid := _laid(splint, manifest)):
         overlay, snapshot = laid, splint.snapshot
         splint = load(roots=snapshot.roots, shared=snapshot.shared, overlay=laid)
@@ -99,10 +111,47 @@ def target_of(
             "they can be laid over a commit, or be committed there",
             f"codevault migrate URI --to {shlex.quote(f'{top}@{splint.snapshot.commit}')}",
         )
-    return Target(splint, top)
+    if top is not None:
+        return Target(splint, top, stated_of(top).contract, rules_of(top))
+    stated, migrations = rules_at(splint, what.repo, cache)
+    return Target(splint, None, stated.contract, migrations)
 
 
-def _rooted(load: Callable[..., Splint], manifest: Manifest, roots: Sequence[str] | None) -> Splint:
+def _granted(
+    what: Named, overlay: Overlay, manifest: Manifest, trust: Trust, cache: Cache
+) -> tuple[str, ...]:
+    """Sees to it that a checkpoint may choose what is called in the newer code, as `diagnose` does.
+
+    Its architecture names classes and functions there, and what they are given. A grant for its
+    repository covers what that repository's commits hold.
+
+    Returns:
+        What it calls shared, as far as that counts: under a grant for the checkpoint itself.
+
+    Raises:
+        RefusedError: Nothing grants it that.
+    """
+    try:
+        allowed = allow(manifest, trust)
+    except RefusedError as error:
+        raise RefusedError(
+            "this checkpoint may not choose what runs in the newer code",
+            "what its architecture names is called there, and nothing grants it that",
+            f"codevault trust add sha256:{manifest.checkpoint_digest}",
+        ) from error
+    if what.commit is not None and overlay is None and allowed.scope == "repository":
+        prove(manifest.model_copy(update={"commit": what.commit}), allowed, cache)
+    else:
+        allow_architecture(manifest, allowed)
+    return manifest.shared if allowed.scope == "checkpoint" else ()
+
+
+def _rooted(
+    load: Callable[..., Splint],
+    manifest: Manifest,
+    roots: Sequence[str] | None,
+    shared: Sequence[str],
+) -> Splint:
     """The code; with roots and shared names of the checkpoint where it states none that fit."""
     splint = load(roots=roots)
     snapshot = splint.snapshot
@@ -111,7 +160,7 @@ def _rooted(load: Callable[..., Splint], manifest: Manifest, roots: Sequence[str
     if roots is not None or not (elsewhere or (manifest.shared and not snapshot.shared)):
         return splint
     try:
-        return load(roots=manifest.roots, shared=snapshot.shared or _shared(manifest))
+        return load(roots=manifest.roots, shared=snapshot.shared or shared)
     except CodevaultError as error:
         if error.reference != "roots-missing":
             raise
@@ -127,14 +176,6 @@ def _laid(splint: Splint, manifest: Manifest) -> dict[str, str] | None:
     return {path: spaces.SOURCE}
 
 
-def _shared(manifest: Manifest) -> tuple[str, ...]:
-    """What a checkpoint calls shared is in its reach: its word counts only under a grant for it."""
-    try:
-        return manifest.shared if allow(manifest, None).scope == "checkpoint" else ()
-    except RefusedError:
-        return ()
-
-
 def captured(target: Target, policy: Any) -> Captured:
     """The code as a checkpoint records it, now that the policy ran.
 
@@ -144,8 +185,10 @@ def captured(target: Target, policy: Any) -> Captured:
     from codevault_cache import read_worktree
 
     splint, top = target.splint, target.top
+    names = None if target.migrations is None else tuple(target.migrations.files)
     if top is None:
-        return code_of(policy, splint, Selection(None, None, None, None))
+        code = code_of(policy, splint, Selection(None, None, None, None))
+        return replace(code, contract=target.contract, migrations=names)
     was = splint.snapshot
     try:
         found = read_worktree(top, roots=was.roots, shared=was.shared, include=was.include)
@@ -165,6 +208,6 @@ def captured(target: Target, policy: Any) -> Captured:
         diff=found.diff,
         modules=tuple(sorted(splint.modules)),
         renamed={},
-        contract=stated_of(top).contract,
-        migrations=migrations_of(top),
+        contract=target.contract,
+        migrations=names,
     )

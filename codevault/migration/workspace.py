@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from codevault import weights
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from codevault.diff.difference import Difference
     from codevault.evolve.codediff import Files
+    from codevault.migration.request import Request
     from codevault.trust import Trust
 
 _README: Final = """\
@@ -73,19 +74,16 @@ class Workspace:
 
 
 def lay_out(
-    uri: str | os.PathLike[str],
-    folder: str | os.PathLike[str],
-    *,
-    to: str | os.PathLike[str] | None = None,
-    rules: Sequence[str] | None = None,
-    roots: Sequence[str] | None = None,
-    overlay: str | None = None,
-    trust: Trust = None,
-    cache: CachePath = None,
+    asked: Request, folder: str | os.PathLike[str], *, trust: Trust = None, cache: CachePath = None
 ) -> Workspace:
-    """Writes a workspace into an empty or new folder; arguments are those of `suggest_rules`.
+    """Writes a workspace into an empty or new folder.
 
-    An overlay is a folder here, so that the script can name it.
+    Args:
+        asked: What shall be moved, and where; an overlay is a folder here, so that the script can
+            name it.
+        folder: Where it is written.
+        trust: As for `suggest_rules`.
+        cache: As for `load_policy`.
 
     Raises:
         UsageError: The folder has something in it, or nobody says which newer code is meant.
@@ -93,32 +91,49 @@ def lay_out(
     """
     place = os.path.abspath(folder)
     if os.path.isdir(place) and os.listdir(place):
-        raise UsageError(f"{place} is not empty", "", "codevault migrate URI --workspace NEW")
-    source, target = _absolute(os.fspath(uri)), _named(None if to is None else os.fspath(to))
+        raise UsageError(f"{place} is not empty", "", asked.command("--workspace", "NEW"))
+    asked = _anywhere(asked)
+    source, target = asked.uri, asked.to or ""
     vault = opened(cache)
-    between = difference(source, target, roots=roots or (), cache=vault)
+    between = difference(source, target, roots=asked.roots or (), cache=vault)
     found = suggest_rules(
-        source, to=target, rules=rules, roots=roots, overlay=overlay, trust=trust, cache=vault
+        source,
+        to=target,
+        rules=asked.rules,
+        roots=asked.roots,
+        overlay=asked.overlay,
+        trust=trust,
+        cache=vault,
     )
     os.makedirs(place, exist_ok=True)
     _tree(os.path.join(place, "old"), between.old.tree)
     _tree(os.path.join(place, "new"), between.new.tree)
-    line = ["migrate", source, "--to", target, *(w for r in roots or () for w in ("--roots", r))]
-    line += [word for path in rules or () for word in ("--rules", os.path.abspath(path))]
-    line += [] if overlay is None else ["--overlay", os.path.abspath(overlay)]
+    line = asked.words("--rules", "rules.toml")
     texts = {
         "README.md": _readme(source, target, line, found),
         "code.diff": _diff(between),
         "diagnosis.txt": _diagnosis(source, target, trust, vault),
         "keys.txt": _keys(source, vault.roots[0]),
         "rules.toml": found.text,
-        "check": _script([*line, "--rules", "rules.toml", "--dry-run"]),
+        "check": _script([*line, "--dry-run"]),
     }
     for name, text in texts.items():
         _write(os.path.join(place, name), text.encode())
     check = os.path.join(place, "check")
     os.chmod(check, 0o700)
     return Workspace(place, check, found)
+
+
+def _anywhere(asked: Request) -> Request:
+    """What is asked in words that mean the same in another folder."""
+    overlay = asked.overlay
+    return replace(
+        asked,
+        uri=_absolute(asked.uri),
+        to=_named(asked.to),
+        rules=None if asked.rules is None else [os.path.abspath(path) for path in asked.rules],
+        overlay=os.path.abspath(overlay) if isinstance(overlay, str | os.PathLike) else overlay,
+    )
 
 
 def _absolute(uri: str) -> str:
@@ -148,7 +163,7 @@ def _readme(source: str, target: str, line: Sequence[str], found: Suggestion) ->
     if os.path.isdir(target):
         place = f"{target}, where `check` takes it from"
     edit = f"A function that a rule calls, or a fix of the newer code, goes into {place}."
-    write = f"`codevault {shlex.join([*line, '--rules', 'rules.toml', '-o', 'new.mpt'])}`"
+    write = f"`codevault {shlex.join([*line, '-o', 'new.mpt'])}`"
     return _README.format(uri=shown(source), edit=edit, write=write, note=found.note)
 
 

@@ -98,15 +98,25 @@ def test_an_index_shift_reuses_old_names() -> None:
         '[[rule]]\ndrop = "net.gone"\n[[rule]]\nrename = "net"\nto = "net2"',
         '[[rule]]\ntranspose = "net.w"\ndims = [0, 1]\nto = "t.w"\n[[rule]]\ndrop = "net"',
         '[[rule]]\nfill = "extra"\nwith = "zeros"',
+        '[[rule]]\nrename = "net"\nto = "net.mlp"',
+        '[[rule]]\nrename = "net"\nto = "net.mlp"\n[[rule]]\nfill = "more"\nwith = "ones"',
     ],
 )
 def test_idempotent(text: str) -> None:
     old = state(net__w=(2, 3), net__gone=(1,))
-    new = {"extra": torch.ones(2)}
+    new = {"extra": torch.ones(2), "more.w": torch.ones(2), "more.b": torch.ones(1)}
     rules = parse(text.encode(), "r.toml").rules
     assert concerned(rules, old, new)
     once = move(unmoved(old), rules, new, lambda _: None)
     assert not concerned(rules, once.state, new)
+
+
+def test_a_module_that_holds_one_of_its_name_is_renamed_again_where_that_is_meant() -> None:
+    rules = parse(b'[[rule]]\nrename = "net"\nto = "net.net"', "r.toml").rules
+    old = state(net__net__w=(2,))
+    assert concerned(rules, old, state(net__net__net__w=(2,)))
+    assert not concerned(rules, old, old)
+    assert concerned(rules, {**old, "net.b": torch.ones(1)}, old)
 
 
 def test_collisions_are_refused_and_name_both() -> None:
@@ -241,7 +251,7 @@ def test_every_key_is_accounted_for() -> None:
     moved = applied('[[rule]]\nrename = "old.0"\nto = "typo.0"', old, {})
     new = {f"new.{n}": torch.ones(1) for n in range(11)} | {"kept": torch.ones(3)}
     with pytest.raises(StateDictError) as caught:
-        fitted(moved, new, "a.mpt")
+        fitted(moved, new, "a.mpt", "hint")
     text = str(caught.value)
     assert all(f"old.{n}" in text for n in range(12))
     assert "typo.0 (was old.0)" in text
@@ -252,7 +262,7 @@ def test_every_key_is_accounted_for() -> None:
 def test_tied_keys_of_the_new_code_need_no_rule() -> None:
     shared = torch.ones(2)
     new = {"head.w": shared, "alias.w": shared, "other": torch.ones(2)}
-    moved = fitted(unmoved(state(head__w=(2,), other=(2,))), new, "a.mpt")
+    moved = fitted(unmoved(state(head__w=(2,), other=(2,))), new, "a.mpt", "hint")
     assert torch.equal(moved.state["alias.w"], moved.state["head.w"])
     assert list(moved.state) == list(new)
     assert moved.origin["alias.w"] == ("head.w",)
@@ -260,7 +270,7 @@ def test_tied_keys_of_the_new_code_need_no_rule() -> None:
 
 def test_a_float_never_becomes_an_integer() -> None:
     with pytest.raises(StateDictError, match=r"n torch\.float32 against torch\.int64"):
-        fitted(unmoved({"n": torch.ones(1)}), {"n": torch.ones(1, dtype=torch.int64)}, "a.mpt")
+        fitted(unmoved({"n": torch.ones(1)}), {"n": torch.ones(1, dtype=torch.int64)}, "a.mpt", "")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -287,6 +288,58 @@ def test_rules_of_the_repository_are_chained(old: Any, tmp_path: Path) -> None:
     assert saved.migrations == ("0001-nets.toml", "0002-tower.toml")
 
 
+def test_a_commit_brings_its_own_rules_files(old: Any) -> None:
+    """Also where they lie outside of the roots; what came later does not count."""
+    pyproject = '[tool.codevault]\nroots = ["src"]\nmigrations = "moves"\ncontract = "2"\n'
+    old.project.write({"pyproject.toml": pyproject, "moves/0001-nets.toml": RULES})
+    commit = old.project.commit({"moves/notes.txt": "", "moves/older/0.toml": "no rules"})
+    old.project.commit({"moves/0001-nets.toml": "[[rule]]\ndrop = 'body'\n"})
+    done = codevault.migrate(old.path, old.new, to=f"{old.project.top}@{commit}")
+    assert done.rules == ("moves/0001-nets.toml",)
+    assert done.manifest is not None
+    assert done.manifest.migrations == ("0001-nets.toml",)
+    assert done.manifest.contract == "2"
+    assert codevault.migrate(old.new, to=commit).rules == ()
+    bare = old.project.commit({"pyproject.toml": pyproject.replace("moves", "gone")})
+    none = codevault.migrate(old.new, to=bare, rules=[old.rules])
+    assert none.rules == ("r.toml",), "git keeps no empty folders"
+
+
+def test_the_checkpoint_that_is_moved_is_not_written_over(old: Any, tmp_path: Path) -> None:
+    (tmp_path / "link.mpt").symlink_to(old.path)
+    for output in (old.path, tmp_path / "link.mpt"):
+        with pytest.raises(UsageError, match="is the checkpoint that is moved") as caught:
+            codevault.migrate(old.path, output, rules=[old.rules])
+    assert codevault.read_manifest(old.path) == old.manifest
+    assert run(*shlex.split(caught.value.hint)[2:]).exit_code == 0
+
+
+def test_what_an_error_says_to_do_can_be_done(
+    old: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where nobody knows which code is meant
+    ways = ["--to", str(old.project.top), "--rules", old.rules]
+    (tmp_path / "r.toml").write_text(RULES.replace("head", "tail"))
+    with pytest.raises(codevault.CodevaultError, match="rename tail takes 0 keys"):
+        codevault.migrate(old.path, to=old.project.top, rules=[old.rules])
+    (tmp_path / "r.toml").write_text(RULES.partition("[[rule]]")[0])
+    with pytest.raises(StateDictError) as keys:
+        codevault.migrate(old.path, to=old.project.top, rules=[old.rules])
+    line = shlex.join(["codevault", "migrate", old.path, *ways, "--suggest", "rest.toml"])
+    assert keys.value.hint == line
+    assert run(*shlex.split(line)[2:]).exit_code == 0
+    (tmp_path / "r.toml").write_text(RULES)
+    old.project.write({"src/walker/scale.py": "SCALE = 3.0\n"})
+    with pytest.raises(ProbeError) as drift:
+        codevault.migrate(old.path, to=old.project.top, rules=[old.rules])
+    assert drift.value.hint == line.replace("--suggest rest.toml", "--workspace FOLDER")
+    codevault.save_policy("a.mpt", old.project.load("walker.nets").Policy())
+    with pytest.raises(ProbeError) as unproven:
+        codevault.migrate("a.mpt", to=old.project.top)
+    assert run(*shlex.split(unproven.value.hint)[2:]).exit_code == 0
+    assert codevault.read_manifest("new.mpt").migrated[0].drift == "it had no probe"
+
+
 def test_a_file_for_other_policies_is_passed_over(old: Any, tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text('for = "walker.net:Runner"\n[[rule]]\ndrop = "body"\n')
     done = codevault.migrate(old.path, rules=[tmp_path / "other.toml", old.rules])
@@ -316,6 +369,7 @@ def test_rules_that_do_not_do_are_told_with_the_diagnosis(old: Any) -> None:
     with pytest.raises(StateDictError, match=r"current code, by moves/0001-nets.toml: ") as caught:
         codevault.load_policy(old.path, code="current")
     assert "before any rule: config: walker.net:Walker" in caught.value.why
+    assert "typo.weight (was head.weight)" in caught.value.why, "what is left after the rules"
     assert caught.value.diagnosis is not None
     assert caught.value.hint == f"codevault.load_policy({old.path!r})"
 

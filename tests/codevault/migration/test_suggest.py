@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import codevault
 from codevault.cli import main
+from codevault.errors import FetchError, ProbeError, RulesError
 from tests.codevault.conftest import WALKER
 from tests.codevault.migration.test_migrate import TODAY
 
@@ -37,6 +38,22 @@ TWINS = """
 """
 
 
+FIRST = """
+[names]
+"walker.net" = "walker.nets"
+
+[[rule]]
+rename = "body"
+to = "encoder"
+
+[[rule]]
+rename = "head"
+to = "actor"
+
+[[rule]]
+fill = "steps"
+with = "zeros"
+"""
 DETACHED = TWINS.replace("return ", "return (").replace("(hidden){2}", "(hidden)).detach()")
 """Twins of which only the probe can tell: their outputs have no gradient."""
 
@@ -169,7 +186,7 @@ def test_old_code_that_stands_in_for_a_package_does_not_reach_the_newer(
     sys.modules.pop("tabulated", None)
 
 
-def test_weights_that_have_no_place_are_counted_also_where_the_probe_agrees(
+def test_weights_without_a_place_that_the_probe_does_not_see_are_asked(
     project: Any, tmp_path: Path
 ) -> None:
     more = str(WALKER["src/walker/net.py"]).replace(
@@ -178,9 +195,121 @@ def test_weights_that_have_no_place_are_counted_also_where_the_probe_agrees(
     saved(project, tmp_path, {**WALKER, "src/walker/net.py": more}, "Walker")
     project.commit({"src/walker/net.py": WALKER["src/walker/net.py"]})
     found = suggested(tmp_path, project)
+    assert found.agrees is None
+    assert found.asked == {"critic.weight": (), "critic.bias": ()}
+    assert found.note.endswith("agrees; 2 old keys have no place, and are asked")
+    assert "# OPEN: critic and all in it, 2 keys, has no place" in found.text
+    with pytest.raises(codevault.CodevaultError, match="2 old keys without a place"):
+        codevault.migrate(tmp_path / "a.mpt", to=project.top, rules=[tmp_path / "r.toml"])
+    answered = found.text.replace(
+        '# [[rule]]\n# drop = "critic"\n# hits', "[[rule]]\ndrop = 'critic'\nhits"
+    )
+    (tmp_path / "r.toml").write_text(answered)
+    done = codevault.migrate(tmp_path / "a.mpt", to=project.top, rules=[tmp_path / "r.toml"])
+    assert set(done.dropped) == {"critic.weight", "critic.bias"}
+
+
+def test_weights_without_a_place_that_the_outputs_do_not_need_are_dropped(
+    project: Any, tmp_path: Path
+) -> None:
+    more = str(WALKER["src/walker/net.py"]).replace(
+        "self.act = act", "self.act = act; self.spare = torch.nn.Linear(4, 3)"
+    )
+    more = more.replace("return ", "self.spare(obs); return ")
+    saved(project, tmp_path, {**WALKER, "src/walker/net.py": more}, "Walker")
+    project.commit({"src/walker/net.py": WALKER["src/walker/net.py"]})
+    found = suggested(tmp_path, project)
     assert found.agrees is True
-    assert found.note == "with these rules the probe agrees; 2 old keys are dropped"
-    assert 'drop = "critic.weight"' in found.text
+    assert found.note.endswith("agrees; 2 old keys are dropped, which its outputs do not need")
+    assert '\ndrop = "spare"\nhits = 2' in found.text
+
+
+def test_without_a_probe_nothing_is_dropped(project: Any, tmp_path: Path) -> None:
+    more = str(WALKER["src/walker/net.py"]).replace(
+        "self.act = act", "self.act = act; self.critic = torch.nn.Linear(8, 3)"
+    )
+    project.commit({**WALKER, "src/walker/net.py": more})
+    codevault.save_policy(tmp_path / "a.mpt", project.load("walker.net").Walker())
+    project.commit({"src/walker/net.py": WALKER["src/walker/net.py"]})
+    found = suggested(tmp_path, project)
+    assert found.asked == {"critic.weight": (), "critic.bias": ()}
+    assert '# drop = "critic"' in found.text
+
+
+@pytest.mark.parametrize("to", ["{top}", "{top}@{head}"])
+def test_a_suggestion_comes_after_the_rules_of_the_repository(
+    project: Any, tmp_path: Path, to: str
+) -> None:
+    saved(project, tmp_path, dict(WALKER), "Walker")
+    pyproject = '[tool.codevault]\nroots = ["src"]\nmigrations = "moves"\n'
+    project.commit({**MOVED, "pyproject.toml": pyproject, "moves/0001-nets.toml": FIRST})
+    tower = str(MOVED["src/walker/nets.py"]).replace("self.encoder", "self.tower")
+    to = to.format(top=project.top, head=project.commit({"src/walker/nets.py": tower}))
+    found = codevault.suggest_rules(tmp_path / "a.mpt", to=to)
+    assert found.agrees is True, found.text
+    assert '\nafter = ["0001-nets.toml"]\n' in found.text
+    assert 'rename = "encoder"\nto = "tower"' in found.text
+    (tmp_path / "r.toml").write_text(found.text)
+    done = codevault.migrate(
+        tmp_path / "a.mpt", tmp_path / "b.mpt", to=to, rules=[tmp_path / "r.toml"]
+    )
+    assert done.rules == ("moves/0001-nets.toml", "r.toml")
+    assert done.weights["tower.weight"] == ("body.weight",)
+    again = codevault.migrate(tmp_path / "b.mpt", to=to, rules=[tmp_path / "r.toml"])
+    assert again.rules == ("r.toml",), "a checkpoint that was saved with the first needs it no more"
+    bare = project.commit({"pyproject.toml": '[tool.codevault]\nroots = ["src"]\n'})
+    with pytest.raises(RulesError, match=r"r.toml comes after 0001-nets.toml, which the newer"):
+        codevault.migrate(
+            tmp_path / "a.mpt", to=f"{project.top}@{bare}", rules=[tmp_path / "r.toml"]
+        )
+
+
+def test_a_weight_of_another_shape_is_asked(project: Any, tmp_path: Path) -> None:
+    saved(project, tmp_path, dict(WALKER), "Walker")
+    wider = str(WALKER["src/walker/net.py"]).replace("Linear(8, actions)", "Linear(8, actions + 1)")
+    project.commit({"src/walker/net.py": wider})
+    found = suggested(tmp_path, project)
+    assert found.agrees is None
+    assert found.asked == {"head.weight": ("head.weight",), "head.bias": ("head.bias",)}
+    assert "# OPEN: head.weight is [2, 8], and [3, 8] in the newer code" in found.text
+    answered = "".join(
+        line.removeprefix("# ") if line.startswith(("# [[", "# drop", "# fill", "# with")) else line
+        for line in found.text.splitlines(keepends=True)
+    )
+    (tmp_path / "r.toml").write_text(answered)
+    with pytest.raises(ProbeError):
+        codevault.migrate(tmp_path / "a.mpt", to=project.top, rules=[tmp_path / "r.toml"])
+
+
+def test_keys_that_the_newer_code_ties_need_no_answer(project: Any, tmp_path: Path) -> None:
+    saved(project, tmp_path, dict(WALKER), "Walker")
+    tied = str(WALKER["src/walker/net.py"]).replace(
+        "self.act = act", "self.act = act; self.alias = self.head"
+    )
+    project.commit({"src/walker/net.py": tied})
+    found = suggested(tmp_path, project)
+    assert (found.agrees, found.open) == (True, ()), found.text
+    done = codevault.migrate(tmp_path / "a.mpt", to=project.top, rules=[tmp_path / "r.toml"])
+    assert done.weights["alias.weight"] == ("head.weight",)
+
+
+def test_a_new_parameter_that_looks_like_an_old_one_is_open(project: Any, tmp_path: Path) -> None:
+    """Where the probe gave the old one another place, nobody says what this one is."""
+    source = (
+        str(WALKER["src/walker/net.py"])
+        .replace("return SCALE * ", "return ")
+        .replace("(obs)))", "(obs))).detach()")
+    )
+    saved(project, tmp_path, {**WALKER, "src/walker/net.py": source}, "Walker")
+    more = source.replace("self.head", "self.beta").replace(
+        "self.act = act", "self.act = act; self.zeta = torch.nn.Linear(8, actions)"
+    )
+    project.commit({"src/walker/net.py": more})
+    found = suggested(tmp_path, project)
+    assert found.taken | found.automatic != {}, found.text
+    assert found.agrees is None, found.text
+    assert set(found.open) == {"zeta.weight", "zeta.bias"}, found.text
+    assert '# fill = "zeta.weight"' in found.text
 
 
 def test_a_default_that_changed_is_put_back(project: Any, tmp_path: Path) -> None:
@@ -211,12 +340,16 @@ def test_code_that_builds_nothing_is_said_with_its_line(project: Any, tmp_path: 
     assert "raise OSError(5)" in found.text
 
 
-def test_without_a_grant_for_the_old_code_names_and_shapes_must_do(
+def test_where_the_old_code_cannot_be_had_names_and_shapes_must_do(
     project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved(project, tmp_path, dict(WALKER), "Walker")
     project.commit(MOVED)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "somebody-else"))
+
+    def gone(*_: Any) -> Any:
+        raise FetchError("the code could not be had", "no origin has it")
+
+    monkeypatch.setattr("codevault.migration.suggestion.used", gone)
     assert suggested(tmp_path, project).automatic["body.weight"] == "encoder.weight"
 
 
@@ -231,7 +364,10 @@ def test_command(project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path = str(tmp_path / "a.mpt")
     done = run(path, "--suggest")
     assert done.exit_code == 0, done.output
-    assert done.output == "wrote rules.toml: with these rules the probe agrees\n"
+    line = f"codevault migrate {path} --rules rules.toml -o new.mpt"
+    told = f"wrote rules.toml: with these rules the probe agrees\nto move on   {line}\n"
+    assert done.output == told
+    assert run(*line.split()[2:]).exit_code == 0
     again = run(path, "--suggest")
     assert again.exit_code == 2
     assert "rules.toml is there already" in again.output
