@@ -16,10 +16,13 @@ from codevault.targets import commit_of
 from codevault.trust import Allowed, Trust, allow
 from codevault.uri import local_path
 from codevault_cache import Cache, Snapshot, Wanted
-from codevault_cache.errors import CacheError
+from codevault_cache.errors import CacheError, Unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_FOR_ALL = (ConnectionError, Unwritable)
+"""What concerns all commits of a repository alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +84,15 @@ def present(look: Look, cache: Cache) -> Snapshot | None:
 def ahead(looks: Sequence[Look], cache: Cache) -> CodevaultError | None:
     """Asks a repository at once for all that several need of it: proofs, then code.
 
-    What one of them lacks is no error here: `have` says it of that one.
+    What one of them lacks is no error here: `have` says it of that one, and the others are there.
 
     Args:
         looks: With different keys, all of one repository.
         cache: Where it is kept.
 
     Returns:
-        Why the repository does not answer at all; None if it does.
+        Why none that is missing then can be had: the repository does not answer at all, or the disk
+        is full. None if some may be.
     """
     repo = looks[0].repo
     if repo is None or len(looks) < 2:
@@ -102,9 +106,9 @@ def ahead(looks: Sequence[Look], cache: Cache) -> CodevaultError | None:
         wanted = [w for look in looks if (w := _lacking(look, proven, cache)) is not None]
         warm(wanted, cache)
     except CacheError as error:
-        return translated(error) if isinstance(error, ConnectionError) else None
+        return translated(error) if isinstance(error, _FOR_ALL) else None
     except CodevaultError as error:
-        return error if isinstance(error.__cause__, ConnectionError) else None
+        return error if isinstance(error.__cause__, _FOR_ALL) else None
     return None
 
 

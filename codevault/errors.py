@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -123,6 +124,21 @@ class FetchError(CodevaultError, OSError):
 
     reference = "fetch"
     exit_code = FETCH
+
+
+def offline_line(error: CodevaultError, name: str) -> CodevaultError:
+    """The error; where it is that fetching is forbidden, its line has all that a name needs.
+
+    Args:
+        error: What was raised, somewhere below where the name is known.
+        name: What `prefetch` takes: a checkpoint's address, or a commit.
+    """
+    if error.reference != "offline":
+        return error
+    hint = f"CODEVAULT_OFFLINE=0 codevault prefetch {shlex.quote(name)}"
+    found = FetchError(error.what, error.why, hint)
+    found.reference = error.reference
+    return found
 
 
 class CodeError(CodevaultError, LookupError):

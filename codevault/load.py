@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from codevault import architecture as arch
-from codevault import audit, loadlog, outlook
+from codevault import audit, errors, loadlog, outlook
 from codevault.arrival import assign_weights, planned, replay_probe
 from codevault.build import CodeVersion, CurrentCode, build, check_kept, environment, explained
 from codevault.chain import chain_of_application, named_by
@@ -97,7 +97,7 @@ def load_policy(
         return _old_form(path, error.form, code, env, device, where)
     allowed = _allowed(checkpoint.manifest, code, trust)
     chain = chain_of_application(checkpoint.manifest) if code == "current" else ()
-    chosen = _code(checkpoint, code, allowed, vault, chain)
+    chosen = _code(checkpoint, code, allowed, vault, chain, where)
     splint = chosen if isinstance(chosen, Splint) else None
     findings = _findings(checkpoint.manifest, splint, vault, where)
     hint = _HINTS[splint is not None]
@@ -198,6 +198,7 @@ def _code(
     allowed: Allowed | None,
     vault: Cache,
     chain: Sequence[Rules],
+    where: str,
 ) -> CodeVersion:
     """The version of the code to build with: in the cache, and mounted."""
     if isinstance(code, Splint) or allowed is None:
@@ -206,7 +207,10 @@ def _code(
     if code == "current":
         allow_architecture(checkpoint.manifest, allowed)
         return CurrentCode((*checkpoint.manifest.modules, *named_by(chain)))
-    return used(checkpoint, allowed, vault, mount)[0]
+    try:
+        return used(checkpoint, allowed, vault, mount)[0]
+    except CodevaultError as error:
+        raise errors.offline_line(error, where) from error.__cause__
 
 
 def _audited(splint: Splint | None) -> AbstractContextManager[audit.Watch]:

@@ -38,6 +38,7 @@ def prefetch(
     weights: bool = False,
     pin: str = "",
     step: Callable[[PrefetchItem], None] | None = None,
+    found: Callable[[int], None] | None = None,
 ) -> PrefetchReport:
     """Has the code of checkpoints in the cache, compiled, so that a later load needs no network.
 
@@ -53,6 +54,7 @@ def prefetch(
         weights: Whether remote checkpoints are copied whole too, as `load_policy` would.
         pin: A name under which the snapshots are kept from collection; "" for none.
         step: Called with each item when it is done, by one thread at a time.
+        found: Called once with the number of items, when all names were looked at.
 
     Raises:
         CodevaultError: `pin` cannot be a name, or there is no place for a cache.
@@ -61,13 +63,16 @@ def prefetch(
     supplier = Supplier(vault, checked(pin), None if weights else step)
     with workers(jobs, supplier) as pool:
         named, looks = sought(uris, trust, pool, supplier)
+        if found is not None:
+            found(len(named))
         supplier.all(looks, pool)
         if weights:
             copying = replace(supplier, step=step)
             list(pool.map(lambda uri: _copied(uri, copying), named))
     asked = traffic().since(before)
     items = tuple(supplier.items[uri] for uri in named)
-    return PrefetchReport(items, asked.requests, asked.received, time.perf_counter() - start)
+    took = time.perf_counter() - start
+    return PrefetchReport(items, asked.requests, asked.received, took, asked.mirrored)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from codevault.batches import ahead, have, present
-from codevault.errors import CheckpointError, CodevaultError, FetchError
+from codevault.errors import CheckpointError, CodevaultError, FetchError, offline_line
 from codevault.supply import translated
 from codevault.uri import shown
 from codevault_cache import pins
@@ -50,12 +50,14 @@ class PrefetchReport:
         requests: How often this process asked servers meanwhile.
         bytes: What it got from them.
         seconds: Wall time.
+        mirrored: How many snapshots came from a mirror meanwhile.
     """
 
     items: tuple[PrefetchItem, ...]
     requests: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    mirrored: int = 0
 
     @property
     def ok(self) -> bool:
@@ -155,5 +157,7 @@ def failed(uri: str, error: Exception, start: float) -> PrefetchItem:
     if isinstance(error, CacheError):
         error = translated(error)
     if not isinstance(error, CodevaultError):
-        error = FetchError(f"{shown(uri)} failed", f"{type(error).__name__}: {error}", "")
+        hint = "check the name, and what is there"
+        error = FetchError(f"{shown(uri)} failed", f"{type(error).__name__}: {error}", hint)
+    error = offline_line(error, shown(uri))
     return PrefetchItem(uri, "failed", "", error, time.perf_counter() - start)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from codevault.errors import CodeError, CodevaultError, FetchError, RefusedError
 from codevault.repositories import canonical, explicit
 from codevault_cache import Cache, Snapshot, Wanted
-from codevault_cache.errors import CacheError, CorruptEntry, Missing
+from codevault_cache.errors import CacheError, CorruptEntry, Missing, Unwritable
 
 if TYPE_CHECKING:
     from codevault.manifest import Manifest
@@ -235,7 +235,8 @@ def warm(wanted: Sequence[Wanted], cache: Cache) -> list[Snapshot]:
 
 def translated(error: CacheError) -> CodevaultError:
     """A cache's error as one of codevault's, with the same reference and text."""
-    kind = FetchError if isinstance(error, ConnectionError | LookupError) else CodeError
+    outside = isinstance(error, ConnectionError | LookupError | Unwritable)
+    kind = FetchError if outside else CodeError
     new: CodevaultError = kind(error.what, error.why, error.hint)
     new.reference = error.reference
     return new

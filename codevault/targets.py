@@ -8,9 +8,10 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from codevault.errors import FetchError, MissingCheckpointError
+from codevault.errors import CodevaultError, FetchError, MissingCheckpointError
 from codevault.grants import grant
 from codevault.uri import local_path, reading, shown, state_in
+from codevault_cache import public_url
 from codevault_cache.traffic import count
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     State = tuple[int | None, str]
 
 _SUFFIX = ".mpt"
+_MOVING = re.compile(
+    r"(?:(?:https?|ssh|git)://[^/@]*@?[^/@]+/[^@]*|[^@/:]+@[^@/:]+:[^@]+)@[^@./?:*\[]+"
+)
+"""A repository with a name that is no full commit behind it, and no file."""
 
 
 def targets(
@@ -36,11 +41,19 @@ def targets(
 
     Raises:
         MissingCheckpointError: Nothing matches.
+        CodevaultError: It is a repository with a branch, a tag or a short id.
         FetchError: The store does not answer.
     """
     text = os.fspath(name)
     if commit_of(text) is not None:
         return [text]
+    if _MOVING.fullmatch(text):
+        raise CodevaultError(
+            f"{shown(text)} names no full commit",
+            "branches, tags and short ids may name other code tomorrow; 40 (or 64) lower-case hex "
+            "digits do not",
+            f"git ls-remote {shlex.quote(public_url(text.rpartition('@')[0]))}",
+        )
     path = local_path(text)
     if path is None:
         pattern = f"{text}*{_SUFFIX}" if text.endswith("/") else text

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from codevault.errors import CheckpointError, CodevaultError, FetchError
+from codevault_cache.errors import CacheError
 from codevault_cache.traffic import count
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def local_path(uri: str | os.PathLike[str]) -> str | None:
 def shown(uri: str | os.PathLike[str]) -> str:
     """A URI as it may be printed: of a remote one neither user info nor query."""
     text = os.fspath(uri)
-    return text if local_path(text) is not None else _scrubbed(text, text)
+    here = text.startswith(("file:///", "file://localhost/"))
+    return text if here or not _SCHEME.match(text) else _scrubbed(text, text)
 
 
 @contextlib.contextmanager
@@ -133,7 +135,7 @@ def _explained(text: str, done: str = "read") -> Iterator[None]:
     """Says of whatever a store raises which address it was, without its secrets."""
     try:
         yield
-    except CodevaultError:
+    except (CodevaultError, CacheError):
         raise
     except Exception as error:
         scheme = text.partition("://")[0].lower()
@@ -141,7 +143,13 @@ def _explained(text: str, done: str = "read") -> Iterator[None]:
         if isinstance(error, ImportError):
             package = error.name or _PACKAGES.get(scheme, scheme)
             hint = f"python -m pip install {shlex.quote(package)}"
-        why = _scrubbed(f"{type(error).__name__}: {error}", text)
+        elif isinstance(error, IsADirectoryError):
+            folder = _scrubbed(text, text) + "/"
+            hint = f"codevault prefetch {shlex.quote(folder)}"
+        cause: BaseException = error
+        if isinstance(error, FileNotFoundError) and error.__cause__ is not None:
+            cause = error.__cause__  # fsspec's HTTP store has no other word for any trouble
+        why = _scrubbed(f"{type(cause).__name__}: {cause}", text)
         # Not `from error`: a traceback would print the address with its secrets.
         raise FetchError(f"{_scrubbed(text, text)} could not be {done}", why, hint) from None
 

@@ -67,7 +67,7 @@ def once(
 @contextlib.contextmanager
 def _claimed(root: str, keys: Sequence[str], dead: bytes | None) -> Iterator[Sequence[str]]:
     """Claim keys up to the first that is another's; all of them where no claim can be made."""
-    held: dict[str, int] = {}
+    held: dict[str, os.stat_result] = {}  # not open: there may be more than files may be open
     owner = tmp_name(paths.tmp(root))
     stop = threading.Event()
     beat = threading.Thread(target=_beat, args=(held, stop), daemon=True)
@@ -76,11 +76,11 @@ def _claimed(root: str, keys: Sequence[str], dead: bytes | None) -> Iterator[Seq
         try:
             for place, key in enumerate(keys):
                 path = paths.claim(root, key)
-                fd = _take(path, owner, dead)
-                if fd is None:
+                made = _take(path, owner, dead)
+                if made is None:
                     mine = place
                     break
-                held[path] = fd
+                held[path] = made
         except OSError:
             pass  # no claims here: they only save work
         if held:
@@ -90,15 +90,14 @@ def _claimed(root: str, keys: Sequence[str], dead: bytes | None) -> Iterator[Seq
         stop.set()
         if beat.ident is not None:
             beat.join()
-        for path, fd in held.items():
+        for path, made in held.items():
             with contextlib.suppress(OSError):
-                if os.path.samestat(os.lstat(path), os.fstat(fd)):
+                if os.path.samestat(os.lstat(path), made):
                     os.unlink(path)
-            os.close(fd)
 
 
-def _take(path: str, owner: str, dead: bytes | None) -> int | None:
-    """Make a claim, open; None where another process has made it."""
+def _take(path: str, owner: str, dead: bytes | None) -> os.stat_result | None:
+    """Make a claim; None where another process has made it."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     try:
         fd = os.open(path, NEW, 0o644)
@@ -107,9 +106,12 @@ def _take(path: str, owner: str, dead: bytes | None) -> int | None:
             return None
         fd = os.open(owner, NEW, 0o644)
         os.replace(owner, path)  # in one step: nobody must find none here
-    with contextlib.suppress(OSError):  # without a name it is a claim as well
-        os.write(fd, os.path.basename(owner).encode())
-    return fd
+    try:
+        with contextlib.suppress(OSError):  # without a name it is a claim as well
+            os.write(fd, os.path.basename(owner).encode())
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
 
 
 def _owner(path: str) -> tuple[bytes, int]:
@@ -122,11 +124,12 @@ def _owner(path: str) -> tuple[bytes, int]:
         return b"", -1
 
 
-def _beat(held: Mapping[str, int], stop: threading.Event) -> None:
+def _beat(held: Mapping[str, os.stat_result], stop: threading.Event) -> None:
     while not stop.wait(BEAT_SECONDS):
-        for fd in held.values():
+        for path, made in held.items():
             with contextlib.suppress(OSError):
-                os.utime(fd)
+                if os.path.samestat(os.lstat(path), made):
+                    os.utime(path)
 
 
 def _ended(root: str, key: str, patience: float) -> bytes | None:

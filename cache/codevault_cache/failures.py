@@ -80,8 +80,9 @@ def explained(error: Exception, address: Address, words: str, wants: Sequence[st
     said = words or scrubbed(f"{error}", address) or type(error).__name__
     look = f"git ls-remote {url}"
     if _NO_COMMIT.search(said):
+        missing = next((want for want in wants if want in said), wants[0])
         return CommitNotFound(
-            f"{url} does not have {wants[0]}.",
+            f"{url} does not have {missing}.",
             f"The server said: {said[:300]}",
             "git push, from a clone that has it; or name that clone: repo=PATH",
         )

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codevault_cache import paths
+from codevault_cache.blobs import SMALL_BLOBS, get_blobs, tried
 from codevault_cache.depot import add_pack, depot
-from codevault_cache.errors import CommitNotFound, CredentialsMissing, Unreachable
-from codevault_cache.gitobjects import GITLINK
+from codevault_cache.errors import CommitNotFound, CredentialsMissing
 from codevault_cache.gittree import Damaged, GitSource, Objects, source_at
-from codevault_cache.limits import FILE_BYTES
-from codevault_cache.source import choose
 from codevault_cache.wire import wire
 
 if TYPE_CHECKING:
@@ -26,13 +24,12 @@ if TYPE_CHECKING:
     from dulwich.object_store import DiskObjectStore
 
     from codevault_cache.address import Address
-    from codevault_cache.selection import Selection
+    from codevault_cache.errors import CacheError
     from codevault_cache.systemgit import SystemGit
     from codevault_cache.wanted import Wanted
     from codevault_cache.wire import Wire
 
 NO_BLOBS = "blob:none"
-SMALL_BLOBS = f"blob:limit={FILE_BYTES + 1}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,9 @@ class Job:
 
 
 @contextmanager
-def bring(root: str, repo: str, address: Address, jobs: Sequence[Job]) -> Iterator[list[GitSource]]:
+def bring(
+    root: str, repo: str, address: Address, jobs: Sequence[Job]
+) -> Iterator[list[GitSource | CacheError]]:
     """Bring the wanted objects of several commits of one repository here.
 
     Args:
@@ -72,7 +71,8 @@ def bring(root: str, repo: str, address: Address, jobs: Sequence[Job]) -> Iterat
         jobs: The commits.
 
     Yields:
-        Their trees, in order; a blob that they lack was left behind by the server.
+        Their trees, in order, or why one is not to be had; a blob that they lack was left behind by
+        the server.
     """
     paths.prepare(root)
     path = paths.objects(root, paths.depot_key(repo))
@@ -128,20 +128,39 @@ class Fetch:
             objects, sha256 = os.fspath(self.store.path), len(wants[0]) == 64
             self.held.update(add_pack(objects, fd, path, self.tmp, sha256=sha256))
 
-    def commits(self, wants: Sequence[str], spec: str) -> None:
-        """Ask for commits, each without its past."""
-        try:
-            self.get(wants, 1, spec)
-        except CommitNotFound as error:
-            if len(wants) > 1:
-                # One that is missing must not cost the others.
-                for want in wants:
-                    self.commits([want], spec)
-                return
-            # Servers of protocol 2 give any object that they have, but for some that say so.
-            if self.server.version == 2 and "not valid" not in error.why:
-                raise
-            self._by_tips(wants[0], error)
+    def commits(self, wants: Sequence[str], spec: str) -> dict[str, CommitNotFound]:
+        """Ask for commits, each without its past; one that is missing must not cost the others.
+
+        Returns:
+            Those that are not to be had, and why.
+        """
+        missing = {want: _null(want) for want in wants if not want.strip("0")}
+        left = [want for want in wants if want not in missing]
+        while left:
+            try:
+                self.get(left, 1, spec)
+                break
+            except CommitNotFound as error:
+                # Servers say which one they do not give; who does not is asked for each.
+                named = [want for want in left if want in error.why] if len(left) > 1 else left
+                if not named:
+                    for want in left:
+                        missing |= self.commits([want], spec)
+                    break
+                for want in named:
+                    try:
+                        self._otherwise(want, error)
+                    except CommitNotFound as refused:
+                        missing[want] = refused
+                left = [want for want in left if want not in named and want not in self.objects()]
+        return missing
+
+    def _otherwise(self, want: str, error: CommitNotFound) -> None:
+        """Get what a server refused to give by its id, from one that may have it nevertheless."""
+        # Servers of protocol 2 give any object that they have, but for some that say so.
+        if self.server.version == 2 and "not valid" not in error.why:
+            raise error
+        self._by_tips(want, error)
 
     def _by_tips(self, want: str, error: CommitNotFound) -> None:
         """Get all branches and tags with their past, from a server that gives nothing else."""
@@ -158,92 +177,35 @@ class Fetch:
         return Objects(self.store, *memory, self.held)
 
 
-def _brought(fetch: Fetch, jobs: Sequence[Job]) -> list[GitSource]:
+def _null(want: str) -> CommitNotFound:
+    """Why the null id is not asked for: the library would ask for nothing at all."""
+    return CommitNotFound(f"No repository has {want}.", "It is git's word for no commit.", "")
+
+
+def _brought(fetch: Fetch, jobs: Sequence[Job]) -> list[GitSource | CacheError]:
     shown = fetch.server.address.public
-    whole = _commits(fetch, jobs)
-    sources = [source_at(fetch.objects(job.travelling), job.commit, shown) for job in jobs]
-    _files(fetch, jobs, sources, whole)
+    whole, missing = _commits(fetch, jobs)
+
+    def source(job: Job) -> GitSource:
+        if job.anchor in missing:
+            raise missing[job.anchor]
+        return source_at(fetch.objects(job.travelling), job.commit, shown)
+
+    sources = [tried(source, job) for job in jobs]
+    get_blobs(fetch, jobs, sources, whole)
     return sources
 
 
-def _commits(fetch: Fetch, jobs: Sequence[Job]) -> set[str]:
+def _commits(fetch: Fetch, jobs: Sequence[Job]) -> tuple[set[str], dict[str, CommitNotFound]]:
     """Get the commits and their trees, all at once if the server has all of them.
 
     Returns:
         The commits that came with their blobs: what they lack now was left behind for its size.
+        And those that are not to be had.
     """
     objects = fetch.objects()
     missing = {job.anchor: job for job in jobs if job.anchor not in objects}
     whole = [c for c, job in missing.items() if "." in (job.wanted.roots or ()) and c == job.commit]
-    for wants, spec in ((whole, SMALL_BLOBS), ([c for c in missing if c not in whole], NO_BLOBS)):
-        if wants:
-            fetch.commits(wants, spec)
-    return set(whole)
-
-
-def _files(
-    fetch: Fetch, jobs: Sequence[Job], sources: Sequence[GitSource], whole: set[str]
-) -> None:
-    """Get the blobs, in at most two questions: what pyproject.toml says, then the files."""
-    stated = [
-        oid
-        for job, source in zip(jobs, sources, strict=True)
-        if None in (job.wanted.roots, job.wanted.shared, job.wanted.include)
-        and (oid := _pyproject(source)) is not None
-    ]
-    if stated:
-        fetch.get(list(dict.fromkeys(stated)), None, None)
-    chosen = [
-        (job, source, choose(source, job.wanted.roots, job.wanted.shared, job.wanted.include))
-        for job, source in zip(jobs, sources, strict=True)
-    ]
-    # Folders first; then single blobs in a question of their own, because a filter would hold
-    # large ones back.
-    for find, spec in ((_folders, SMALL_BLOBS), (_single, None)):
-        wants = {
-            oid: job
-            for job, source, choice in chosen
-            if (choice.include if find is _single else job.commit not in whole)
-            for oid in find(fetch, job, source, choice.selection)
-        }
-        if not wants:
-            continue
-        try:
-            fetch.get(list(wants), None, spec)
-        except (CommitNotFound, Unreachable):
-            for anchor in dict.fromkeys(job.anchor for job in wants.values()):
-                fetch.get([anchor], 1, None)
-
-
-def _pyproject(source: GitSource) -> str | None:
-    for entry in source.entries(source.tree):
-        if entry.name == "pyproject.toml" and entry.mode in (0o100644, 0o100755):
-            return entry.oid if entry.oid not in source.objects else None
-    return None
-
-
-def _missing(source: GitSource, selection: Selection) -> Iterator[tuple[str, str]]:
-    for path, item in source.walk(selection.descends):
-        if item.mode != GITLINK and selection.takes(path) and item.oid not in source.objects:
-            yield path, str(item.oid)
-
-
-def _folders(fetch: Fetch, job: Job, source: GitSource, selection: Selection) -> Iterator[str]:
-    """Ids of the roots in which files are missing, as the server knows them."""
-    missing = [path for path, _ in _missing(source, selection)]
-    anchor = source
-    if missing and job.anchor != job.commit:
-        anchor = source_at(fetch.objects(), job.anchor, "The origin")
-    for root in selection.roots:
-        if any(root == "." or path.startswith(root + "/") for path in missing):
-            folder = anchor.folder(root)
-            if folder is not None:
-                yield folder
-
-
-def _single(fetch: Fetch, job: Job, source: GitSource, selection: Selection) -> Iterator[str]:
-    """Ids of the files that `include` names and that no root has brought."""
-    del fetch, job
-    for path, oid in _missing(source, selection):
-        if selection.named(path):
-            yield oid
+    refused = fetch.commits(whole, SMALL_BLOBS)
+    refused |= fetch.commits([c for c in missing if c not in whole], NO_BLOBS)
+    return set(whole), refused

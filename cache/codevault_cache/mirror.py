@@ -3,55 +3,70 @@
 Nothing in it is believed. A source pack counts where its digest is the one that the caller knows;
 otherwise the commit and its trees, which lie beside it, must lead to every file by git's hashes. A
 mirror that is stale, cut short, lying or silent is passed over, and the next origin is asked.
-
-    v1/src/<aa>/<digest>.cvs      source packs, as in the cache
-    v1/snapshots/<name>.json      what a splint name stands for
-    v1/requests/<key>.json        the same by what was asked for
-    v1/commits/<name>.pack        the commit and the trees that lead to a snapshot's files
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-import posixpath
-from typing import TYPE_CHECKING, Any
+import re
+import time
+from typing import TYPE_CHECKING
 
-from codevault_cache import limits, paths
-from codevault_cache.errors import CacheError, CorruptEntry
-from codevault_cache.gitobjects import object_id, read_pack
-from codevault_cache.gittree import Objects, source_at
+from codevault_cache import environ, limits
+from codevault_cache.address import public_url
+from codevault_cache.errors import CacheError, Unwritable
 from codevault_cache.keep import keep
-from codevault_cache.pack import header_length, parse_header
-from codevault_cache.selection import selection_of
-from codevault_cache.snapshot import Snapshot
-from codevault_cache.source import Absent, item_with
+from codevault_cache.proven import proven_source
 from codevault_cache.traffic import count
-from codevault_cache.wanted import name_of, request_key, request_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Mapping
 
     from codevault_cache.cache import Cache
-    from codevault_cache.source import Item, Source
+    from codevault_cache.snapshot import Snapshot
     from codevault_cache.wanted import Wanted
 
 _log = logging.getLogger("codevault_cache")
-_RECORD_BYTES = 64 << 20
 _LOCAL = ("file", "local", "memory")
 
+_AT_ONCE = 4
+"""How many snapshots are read at once: the store is far away, and answers one by one."""
 
-class PackSource:
-    """The files of a source pack whose digest the caller knows."""
+_LONG_SECONDS = 5.0
+_AGAIN_SECONDS = 60.0
+_silent: dict[str, float] = {}
+"""When a mirror that was long in failing is asked again: others want many snapshots of it."""
 
-    def __init__(self, files: dict[str, tuple[int, bytes]]) -> None:
-        self.files = files
 
-    def walk(self, descends: Callable[[str], bool]) -> Iterator[tuple[str, Item]]:
-        """All of them; what is taken is decided by the digest."""
-        descends("")
-        return ((path, item_with(*value)) for path, value in self.files.items())
+def mirrored(cache: Cache, wanted: Mapping[int, Wanted]) -> dict[int, Snapshot]:
+    """Take from CODEVAULT_MIRROR what it has of several snapshots; the network may be forbidden.
+
+    Args:
+        cache: Where they are kept.
+        wanted: What is wanted, by numbers of the caller's.
+
+    Returns:
+        Those that could be proven, by their numbers.
+
+    Raises:
+        Unwritable: The cache does not take one.
+    """
+    url = environ.mirror()
+    asked = {i: each for i, each in wanted.items() if each.commit is not None}
+    if url is None or (environ.offline() and not is_local(url)):
+        return {}
+
+    def read(each: Wanted) -> Snapshot | None:
+        return from_mirror(cache, each, None if each.repo is None else public_url(each.repo), url)
+
+    if len(asked) < 2:  # in this thread, where Ctrl-C ends the wait
+        found = [read(each) for each in asked.values()]
+    else:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = list(pool.map(read, asked.values()))
+    return {i: each for i, each in zip(asked, found, strict=True) if each is not None}
 
 
 def from_mirror(cache: Cache, wanted: Wanted, repo: str | None, url: str) -> Snapshot | None:
@@ -65,18 +80,50 @@ def from_mirror(cache: Cache, wanted: Wanted, repo: str | None, url: str) -> Sna
 
     Returns:
         The snapshot, or None where the mirror has none that can be proven.
+
+    Raises:
+        Unwritable: The cache does not take it.
     """
     from codevault_cache.patience import within
 
+    start = time.monotonic()
+    if start < _silent.get(url, 0.0):
+        return None
     try:
-        source = within(limits.FETCH_SECONDS, lambda: _source(wanted, url))
-        return None if source is None else keep(cache, wanted, source, repo, wanted)
-    except FileNotFoundError:
-        return None
+        remote = not is_local(url)
+        source = within(limits.FETCH_SECONDS, lambda: proven_source(wanted, url, remote=remote))
+        if source is None:
+            return None
+        snapshot = keep(cache, wanted, source, repo, wanted)
+        count(mirrored=1)
+        return snapshot
+    except FileNotFoundError as error:
+        if _is_absent(error):
+            return None
+        trouble: BaseException = error.__cause__ or error
+    except Unwritable:
+        raise
     except Exception as error:  # whatever a file system library raises, another origin may do
-        why = error.what if isinstance(error, CacheError) else f"{type(error).__name__}: {error}"
-        _log.warning("the mirror is passed over: %s", _printable(why))
-        return None
+        trouble = error
+    _pass_over(url, trouble, time.monotonic() - start)
+    return None
+
+
+def _is_absent(error: FileNotFoundError) -> bool:
+    """Tell whether the store said so: fsspec's HTTP store has no other word for any trouble."""
+    cause = error.__cause__
+    said = getattr(cause, "status", None) in (404, 410) or hasattr(cause, "response")
+    return cause is None or said
+
+
+def _pass_over(url: str, trouble: BaseException, seconds: float) -> None:
+    why = f"{type(trouble).__name__}: {trouble}"
+    if isinstance(trouble, CacheError):
+        why = trouble.what
+    elif seconds > _LONG_SECONDS:
+        _silent[url] = time.monotonic() + _AGAIN_SECONDS
+    place = re.sub(r"(?<=://)[^/]*@|\?.*", "", url)
+    _log.warning("the mirror %s is passed over: %s", _printable(place), _printable(why))
 
 
 def _printable(text: str) -> str:
@@ -86,111 +133,3 @@ def _printable(text: str) -> str:
 def is_local(url: str) -> bool:
     """Tell whether reading a mirror needs no network."""
     return "://" not in url or url.split("://", 1)[0].split("::")[-1] in _LOCAL
-
-
-def _source(wanted: Wanted, url: str) -> Source | None:
-    from fsspec.core import url_to_fs
-
-    fs, top = url_to_fs(url)
-
-    remote = not is_local(url)
-
-    def read(relative: str, limit: int) -> bytes:
-        count(requests=remote)
-        with fs.open(posixpath.join(top, relative), "rb") as file:
-            data = _bounded(file, limit)
-        count(received=len(data) * remote)
-        return data
-
-    def files_of(digest: str) -> dict[str, tuple[int, bytes]]:
-        count(requests=remote)
-        files = _files(fs, top, digest)
-        count(received=sum(len(content) for _, content in files.values()) * remote)
-        return files
-
-    settled = None not in (wanted.digest, wanted.roots, wanted.shared, wanted.include)
-    if settled and wanted.digest is not None:
-        return PackSource(files_of(wanted.digest))
-    record = _record(wanted, read)
-    if record is None or wanted.commit is None:
-        return None
-    files = files_of(record.digest)
-    known = dict(read_pack(read(_relative(paths.commit("", record.name)), limits.OBJECTS_BYTES)))
-    sha256 = len(wanted.commit) == 64
-    for _, content in files.values():
-        known[object_id("blob", content, sha256=sha256)] = ("blob", content)
-    source = source_at(Objects(None, known), wanted.commit, "The mirror")
-    if wanted.digest is None:
-        _refuse_gaps(source, record, wanted)
-    return source
-
-
-def _refuse_gaps(source: Source, record: Snapshot, wanted: Wanted) -> None:
-    """Without a digest, a file that the mirror lacks might be one that it holds back."""
-    laid = wanted.overlay.files if wanted.overlay is not None else {}
-    selection = selection_of(record.roots, record.include)
-    for path, item in source.walk(selection.descends):
-        if selection.takes(path) and path not in laid:
-            try:
-                item.read()
-            except Absent:
-                raise CorruptEntry(
-                    "The mirror lacks a file of the commit, and nobody knows its digest.", path
-                ) from None
-
-
-def _record(wanted: Wanted, read: Callable[[str, int], bytes]) -> Snapshot | None:
-    name, request = name_of(wanted), request_of(wanted)
-    if name is not None:
-        return Snapshot.from_json(read(_relative(paths.snapshot("", name)), _RECORD_BYTES))
-    if request is None:
-        return None
-    data = read(_relative(paths.request("", request_key(request))), _RECORD_BYTES)
-    if not data.startswith(request + b"\n"):
-        raise CorruptEntry("A record of the mirror answers another question.")
-    return Snapshot.from_json(data[len(request) + 1 :])
-
-
-def _relative(path: str) -> str:
-    return path.replace(os.sep, "/").lstrip("/")
-
-
-def _bounded(file: Any, limit: int) -> bytes:
-    """All bytes of an open file, which may be endless."""
-    pieces, left = [], limit + 1
-    while left > 0 and (piece := file.read(min(left, 1 << 20))):
-        pieces.append(piece)
-        left -= len(piece)
-    if left <= 0:
-        raise CorruptEntry("A file of the mirror is longer than it may be.")
-    return b"".join(pieces)
-
-
-def _files(fs: Any, top: str, digest: str) -> dict[str, tuple[int, bytes]]:
-    """The files of a source pack, each byte hashed; nothing before, between or after them."""
-    with fs.open(posixpath.join(top, _relative(paths.pack("", digest))), "rb") as file:
-        start = file.read(12)
-        length = header_length(start)
-        raw = _upto(file, length)
-        header = parse_header(raw)
-        if header.digest != digest:
-            raise CorruptEntry("A source pack of the mirror is another one.", digest)
-        files: dict[str, tuple[int, bytes]] = {}
-        for path, member in header.members.items():
-            content = _upto(file, member.length)
-            if hashlib.sha256(content).hexdigest() != member.sha256:
-                raise CorruptEntry("A source pack of the mirror is damaged.", digest)
-            files[path] = (member.mode, content)
-        if file.read(1):
-            raise CorruptEntry("A source pack of the mirror has bytes to spare.", digest)
-    return files
-
-
-def _upto(file: Any, length: int) -> bytes:
-    pieces, left = [], length
-    while left > 0 and (piece := file.read(min(left, 1 << 20))):
-        pieces.append(piece)
-        left -= len(piece)
-    if left:
-        raise CorruptEntry("A file of the mirror is cut short.")
-    return b"".join(pieces)

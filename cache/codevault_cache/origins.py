@@ -14,13 +14,13 @@ from codevault_cache.errors import (
     CommitNotFound,
     DigestMismatch,
     LeftOut,
-    Offline,
     RepositoryNotFound,
 )
 from codevault_cache.gitdir import GitDir, gitdir_of
 from codevault_cache.gitobjects import read_pack
-from codevault_cache.gittree import Damaged, Objects, require_modules, source_at
+from codevault_cache.gittree import Objects, require_modules, source_at
 from codevault_cache.keep import EmptySource, keep
+from codevault_cache.remote import from_remote
 from codevault_cache.source import GITLINK, Absent, choose
 from codevault_cache.trash import sweep
 
@@ -41,20 +41,24 @@ def fetch_all(cache: Cache, wanted: Sequence[Wanted]) -> list[Snapshot]:
 
     Returns:
         Their snapshots, in order.
+
+    Raises:
+        CacheError: One of them is not to be had; those of its repository that are, are kept.
     """
     sweep(paths.tmp(cache.roots[0]))
     done: dict[int, Snapshot] = {}
     remote: dict[str, list[int]] = {}
     addresses: dict[int, Address] = {}
     for i, each in enumerate(wanted):
-        travelling = _travelling(each)
-        complete = _from_travelling(cache, each, travelling)
+        complete = _from_travelling(cache, each, _travelling(each))
         if complete is not None:
             done[i] = complete
-            continue
-        mirrored = _mirrored(cache, each)
-        if mirrored is not None:
-            done[i] = mirrored
+    if environ.mirror() is not None:
+        from codevault_cache.mirror import mirrored
+
+        done |= mirrored(cache, {i: each for i, each in enumerate(wanted) if i not in done})
+    for i, each in enumerate(wanted):
+        if i in done:
             continue
         address = address_of(each.repo) if each.repo is not None else None
         if address is None:
@@ -65,28 +69,15 @@ def fetch_all(cache: Cache, wanted: Sequence[Wanted]) -> list[Snapshot]:
             )
         there = address if address.kind == "local" else _moved(each.repo)
         if there.kind == "local":
-            done[i] = _local(cache, each, there.path, address.public, travelling)
+            done[i] = _local(cache, each, there.path, address.public, _travelling(each))
         else:
             addresses[i] = there
             remote.setdefault(address.public, []).append(i)
     for repo, group in remote.items():
         several = [wanted[i] for i in group]
-        for i, snapshot in zip(
-            group, _remote(cache, several, repo, addresses[group[0]]), strict=True
-        ):
-            done[i] = snapshot
+        found = from_remote(cache, several, repo, addresses[group[0]])
+        done |= zip(group, found, strict=True)
     return [done[i] for i in range(len(wanted))]
-
-
-def _mirrored(cache: Cache, wanted: Wanted) -> Snapshot | None:
-    url = environ.mirror()
-    if url is None or wanted.commit is None:
-        return None
-    from codevault_cache.mirror import from_mirror, is_local
-
-    if environ.offline() and not is_local(url):
-        return None
-    return from_mirror(cache, wanted, _public(wanted.repo), url)
 
 
 def _moved(repo: str | None) -> Address:
@@ -210,35 +201,3 @@ def _repository(
                 f"Object {error} is missing: the clone is partial or shallow.",
                 f"git -C {path} fetch --refetch origin {wanted.commit}",
             ) from None
-
-
-def _remote(cache: Cache, wanted: Sequence[Wanted], repo: str, address: Address) -> list[Snapshot]:
-    if environ.offline():
-        names = " ".join(f"{repo}@{each.commit}" for each in wanted[:3])
-        raise Offline(
-            "The code is not in the cache, and CODEVAULT_OFFLINE forbids fetching it.",
-            f"{len(wanted)} snapshots of {repo} are missing.",
-            f"CODEVAULT_OFFLINE=0 codevault prefetch {names}",
-        )
-    for each in wanted:
-        if each.commit is None:
-            raise BadCommit(
-                f"No commit is named for {repo}.",
-                "A remote repository has no files as they are now; branches move.",
-                f"git ls-remote {repo} HEAD",
-            )
-    from codevault_cache.fetch import Job, bring
-
-    jobs = [Job(each, _travelling(each)) for each in wanted]
-    for attempt in (1, 2):
-        try:
-            with bring(cache.roots[0], repo, address, jobs) as sources:
-                return [
-                    keep(cache, each, source, repo, each)
-                    for each, source in zip(wanted, sources, strict=True)
-                ]
-        except Damaged:
-            # The store of earlier fetches was damaged; it has been set aside.
-            if attempt == 2:
-                raise
-    raise AssertionError

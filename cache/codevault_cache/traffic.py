@@ -14,14 +14,20 @@ class Traffic:
         requests: How often a server was asked: each HTTP request to a repository, each connection
             to one by ssh or git, each range or object read from a store.
         received: Bytes of the packs, members and objects that came.
+        mirrored: Snapshots that came from a mirror.
     """
 
     requests: int = 0
     received: int = 0
+    mirrored: int = 0
 
     def since(self, before: Traffic) -> Traffic:
         """What was added after `before`."""
-        return Traffic(self.requests - before.requests, self.received - before.received)
+        return Traffic(
+            self.requests - before.requests,
+            self.received - before.received,
+            self.mirrored - before.mirrored,
+        )
 
 
 _lock = threading.Lock()
@@ -33,8 +39,8 @@ def traffic() -> Traffic:
     return _now
 
 
-def count(requests: int = 0, received: int = 0) -> None:
+def count(requests: int = 0, received: int = 0, mirrored: int = 0) -> None:
     """Adds to the counts; any thread may."""
     global _now
     with _lock:
-        _now = Traffic(_now.requests + requests, _now.received + received)
+        _now = Traffic(_now.requests + requests, _now.received + received, _now.mirrored + mirrored)

@@ -118,6 +118,11 @@ def name_of(wanted: Wanted) -> str | None:
     return f"_splint_{head[:12]}_{spec}"
 
 
+def settled(wanted: Wanted) -> bool:
+    """Tell whether a pack with the right digest answers it, whatever the commit says."""
+    return None not in (wanted.digest, wanted.roots, wanted.shared, wanted.include)
+
+
 def answers(found: Snapshot, wanted: Wanted) -> bool:
     """Tell whether a record is what was asked for: names are short, so everything is compared."""
     return (

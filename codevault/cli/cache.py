@@ -96,10 +96,10 @@ def _searched(entry: Entry) -> str:
 def cache_verify(repairs: bool, as_json: bool) -> None:
     """Hash everything again: packs, records, laid-out files, compiled code."""
     vault = _cache()
-    with progress("hashing") as step:
+    with progress("hashing") as bar:
         from codevault_cache.verify import verify
 
-        report = verify(vault, step)
+        report = verify(vault, bar.step)
     bad = [{"path": bad.path, "why": bad.why} for bad in report.bad]
     counts = {
         "packs": report.packs,
@@ -160,8 +160,8 @@ def _collected(planned: Plan, dry_run: bool, as_json: bool) -> None:
         for item in planned.items:
             row(item, "would remove")
     else:
-        with progress("removing", len(planned.items)) as step:
-            done = collect(planned, step)
+        with progress("removing", len(planned.items)) as bar:
+            done = collect(planned, bar.step)
         for item in done.removed:
             row(item, "removed")
         for item in done.kept:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from codevault.cli.output import amount, echo
 from codevault.errors import FETCH
+from codevault.uri import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,7 @@ def run(
     with contextlib.redirect_stdout(sys.stderr):
         report = prefetch(names, address, seconds=seconds, jobs=jobs, pin=pin, step=tell)
     for item in report.failures:
-        echo(as_json, _item(item), [f"failed   {item.uri}", str(item.error)])
+        echo(as_json, _item(item), [f"failed   {shown(item.uri)}", str(item.error)])
     found = summary(report)
     others = [f"{w}: {n}" for w, n in list(found.items())[2:5] if n]
     line = f"{found['ready']} of {found['nodes']} nodes ready"
@@ -62,7 +63,9 @@ def node_lines(done: NodeReport) -> list[str]:
     if done.report is None:
         return [f"{line}  {done.error}"]
     asked = f"{done.report.requests} requests, {amount(done.report.bytes)}"
-    failed = [text for i in done.report.failures for text in (f"failed   {i.uri}", str(i.error))]
+    failed = [
+        text for i in done.report.failures for text in (f"failed   {shown(i.uri)}", str(i.error))
+    ]
     return [f"{line}  {done.report.snapshots} snapshots from {done.source}; {asked}", *failed]
 
 
@@ -82,4 +85,4 @@ def exit_code(report: NodesReport) -> int:
 
 def _item(item: PrefetchItem) -> dict[str, Any]:
     error = item.error.diagnostics() if item.error else None
-    return {"uri": item.uri, "status": item.status, "error": error}
+    return {"uri": shown(item.uri), "status": item.status, "error": error}

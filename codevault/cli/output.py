@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+INTERRUPTED = 130
+"""What shells report for a command that was ended by Ctrl-C."""
 
 
 def json_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -20,7 +26,18 @@ def json_option(command: Callable[..., None]) -> Callable[..., None]:
 
 def echo(as_json: bool, data: Any, lines: list[str]) -> None:
     """Prints one JSON line, or lines of text."""
-    click.echo(json.dumps(data) if as_json else "\n".join(lines))
+    text = json.dumps(data) if as_json else "\n".join(lines)
+    # A file's name need not be text, and must not end the command that names it.
+    click.echo(text.encode("utf-8", "backslashreplace").decode())
+
+
+def interrupted(text: str) -> NoReturn:
+    """Ends a command that was stopped by Ctrl-C, at once."""
+    click.echo(text, err=True)
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    # Threads may still wait for a server. The cache is whole whenever a process ends.
+    os._exit(INTERRUPTED)
 
 
 def amount(size: float) -> str:
@@ -32,26 +49,52 @@ def amount(size: float) -> str:
     return f"{size:.1f} GB"
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """How far a command is.
+
+    Attributes:
+        step: To be called after each step.
+        expect: To be called with the number of steps, once it is known.
+    """
+
+    step: Callable[[object], None]
+    expect: Callable[[int], None]
+
+
 @contextlib.contextmanager
-def progress(what: str, total: int | None = None) -> Iterator[Callable[[object], None]]:
-    """Shows on a terminal how far a command is; what it prints goes elsewhere.
+def progress(what: str, total: int | None = None) -> Iterator[Bar]:
+    """Shows on a terminal how far a command is; what it prints goes where it always goes.
 
     Args:
         what: What is being done.
-        total: How many steps; None where nobody knows.
-
-    Yields:
-        To be called after each step.
+        total: How many steps; None where nobody knows yet.
     """
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield Bar(lambda _: None, lambda _: None)
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    with Progress(console=Console(stderr=True), transient=True) as shown:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    # rich prints lines above its bar, on the bar's terminal: those for a pipe or a file must not be
+    # among them.
+    both = sys.stdout.isatty()
+    with Progress(*columns, console=console, transient=True, redirect_stdout=both) as shown:
         task = shown.add_task(what, total=total)
-        yield lambda _: shown.advance(task)
+        yield Bar(lambda _: shown.advance(task), lambda count: shown.update(task, total=count))
 
 
 class Units(click.ParamType[int]):

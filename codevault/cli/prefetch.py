@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from codevault.cli.output import amount, echo, json_option, progress
+from codevault.cli.output import amount, echo, interrupted, json_option, progress
+from codevault.uri import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from codevault.prefetching import PrefetchItem, PrefetchReport
-
-INTERRUPTED = 130
-"""What shells report for a command that was ended by Ctrl-C."""
 
 
 def named(command: Callable[..., None]) -> Callable[..., None]:
@@ -97,33 +96,30 @@ def prefetch(
 
         names = all_names(uris, lists)
         try:
-            code = nodes.run(names, ray, deadline or 600.0, jobs, pin, as_json)
+            sys.exit(nodes.run(names, ray, deadline or 600.0, jobs, pin, as_json))
         except KeyboardInterrupt:
-            click.echo("interrupted: the same command goes on from there", err=True)
-            code = INTERRUPTED
-        sys.exit(code)
+            interrupted("interrupted: the same command goes on from there")
     from codevault.prefetching import prefetch as run
 
     bars = sys.stderr.isatty() and sys.stdout.isatty() and not as_json
     ready = 0
     try:
-        with progress("prefetching") as step:
+        with progress("prefetching") as bar:
 
             def tell(item: PrefetchItem) -> None:
                 nonlocal ready
                 ready += item.error is None
-                step(item)
+                bar.step(item)
                 if not bars or item.error is not None:
                     echo(as_json, row(item), lines(item))
 
             names = all_names(uris, lists)
-            report = run(names, jobs=jobs, weights=weights, pin=pin, step=tell)
+            report = run(names, jobs=jobs, weights=weights, pin=pin, step=tell, found=bar.expect)
     except KeyboardInterrupt:
-        click.echo(f"interrupted: {ready} ready; the same command goes on from there", err=True)
-        sys.stdout.flush()
-        # Threads may still wait for a server. The cache is whole whenever a process ends.
-        os._exit(INTERRUPTED)
+        interrupted(f"interrupted: {ready} ready; the same command goes on from there")
     echo(as_json, {"summary": summary(report)}, [in_words(report)])
+    if (other := other_python()) is not None:
+        click.echo(other, err=True)
     if report.failures:
         sys.exit(max(item.error.exit_code for item in report.failures if item.error))
 
@@ -131,13 +127,13 @@ def prefetch(
 def row(item: PrefetchItem) -> dict[str, Any]:
     """An item as `--json` prints it."""
     error = item.error.diagnostics() if item.error else None
-    plain = {"uri": item.uri, "status": item.status, "splint": item.splint}
+    plain = {"uri": shown(item.uri), "status": item.status, "splint": item.splint}
     return {**plain, "seconds": round(item.seconds, 3), "error": error}
 
 
 def lines(item: PrefetchItem) -> list[str]:
     """An item in words."""
-    text = f"{item.status:<8} {item.seconds:6.2f} s  {item.uri}  {item.splint}".rstrip()
+    text = f"{item.status:<8} {item.seconds:6.2f} s  {shown(item.uri)}  {item.splint}".rstrip()
     return [text, *([str(item.error)] if item.error else [])]
 
 
@@ -149,6 +145,7 @@ def summary(report: PrefetchReport) -> dict[str, Any]:
         "failures": len(report.failures),
         "requests": report.requests,
         "bytes": report.bytes,
+        "mirrored": report.mirrored,
         "seconds": round(report.seconds, 3),
         "python": sys.implementation.cache_tag,
     }
@@ -158,22 +155,17 @@ def in_words(report: PrefetchReport) -> str:
     """The last line, for people."""
     done = len(report.items) - len(report.failures)
     asked = f"{report.requests} requests, {amount(report.bytes)}, {report.seconds:.2f} s"
-    line = f"{done} of {len(report.items)} ready, {report.snapshots} snapshots; {asked}"
-    other = other_python()
-    return line if other is None else f"{line}\n{other}"
+    mirrored = f" ({report.mirrored} from the mirror)" if report.mirrored else ""
+    ready = f"{done} of {len(report.items)} ready"
+    return f"{ready}, {report.snapshots} snapshots{mirrored}; {asked}"
 
 
 def other_python() -> str | None:
-    """Says so if the shell's virtual environment has another Python than this command."""
-    there = os.environ.get("VIRTUAL_ENV", "")
+    """Says so if the shell's environment (venv or conda) has another Python than this command."""
+    there = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX", "")
     if not there or os.path.realpath(there) == os.path.realpath(sys.prefix):
         return None
-    try:
-        with open(os.path.join(there, "pyvenv.cfg"), encoding="utf-8") as file:
-            said = dict(line.replace(" ", "").strip().split("=", 1) for line in file if "=" in line)
-    except OSError:
-        return None
-    version = (said.get("version") or said.get("version_info", "")).split(".")[:2]
+    version = _version_in(there)
     here = [str(part) for part in sys.version_info[:2]]
     if version == here or len(version) < 2:
         return None
@@ -181,3 +173,14 @@ def other_python() -> str | None:
         f"compiled for Python {'.'.join(here)}; {there} has {'.'.join(version)}, which compiles "
         f"again at its first load: {os.path.join(there, 'bin', 'codevault')} prefetch ..."
     )
+
+
+def _version_in(folder: str) -> list[str]:
+    """Major and minor version of an environment's Python; neither where its files do not tell."""
+    try:
+        with open(os.path.join(folder, "pyvenv.cfg"), encoding="utf-8") as file:
+            said = dict(line.replace(" ", "").strip().split("=", 1) for line in file if "=" in line)
+        return (said.get("version") or said.get("version_info", "")).split(".")[:2]
+    except OSError:  # conda's has none, but a link to its interpreter
+        program = os.path.basename(os.path.realpath(os.path.join(folder, "bin", "python")))
+        return re.findall(r"\d+", program)[:2]

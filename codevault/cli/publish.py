@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from codevault.cli.output import amount, echo, json_option, progress
+from codevault.cli.output import amount, echo, interrupted, json_option, progress
 from codevault.cli.prefetch import all_names, named
+from codevault.uri import shown
 
 
 @click.command()
@@ -25,13 +26,17 @@ def publish(
     """
     from codevault.cluster.publish import publish as run
 
-    with progress("publishing") as step:
-        items = run(all_names(uris, lists), to, jobs=jobs, step=step)
+    try:
+        with progress("publishing") as bar:
+            items = run(all_names(uris, lists), to, jobs=jobs, step=bar.step)
+    except KeyboardInterrupt:
+        interrupted("interrupted: the same command goes on from there")
     for item in items:
-        row = {"uri": item.uri, "status": item.status, "splint": item.splint, "bytes": item.bytes}
+        uri = shown(item.uri)
+        row = {"uri": uri, "status": item.status, "splint": item.splint, "bytes": item.bytes}
         row |= {"seconds": round(item.seconds, 3)}
         row |= {"error": item.error.diagnostics() if item.error else None}
-        text = f"{item.status:<9} {amount(item.bytes):>9}  {item.uri}  {item.splint}".rstrip()
+        text = f"{item.status:<9} {amount(item.bytes):>9}  {uri}  {item.splint}".rstrip()
         echo(as_json, row, [text, *([str(item.error)] if item.error else [])])
     codes = [item.error.exit_code for item in items if item.error]
     total = sum(item.bytes for item in items)

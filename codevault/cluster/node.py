@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from codevault.cluster.parcel import Order, Parcel, files_in, memory
 from codevault.cluster.publish import pushed, questions
-from codevault.errors import FetchError
+from codevault.errors import CodevaultError, FetchError
 from codevault.prefetching import workers
 from codevault.repositories import explicit
 from codevault.splint import compile_code
@@ -37,23 +37,27 @@ def read(
         jobs: As for `prefetch`.
         pin: As for `prefetch`.
 
+    Returns:
+        What became of each, failed where it could not be packed; and the parcel.
+
     Raises:
-        CodevaultError: There is no place for a cache, or the mirror cannot be written.
+        CodevaultError: There is no place for a cache.
     """
     cache, start, before = opened(None), time.perf_counter(), traffic()
     supplier = Supplier(cache, pin)
     with workers(jobs, supplier) as pool:
         supplier.all(looks, pool)
-    orders = _orders(looks, supplier.items, cache)
-    files: dict[str, bytes] = {}
-    if mirror:
-        for order in orders:
-            pushed(order.splint, order.wanted, cache, mirror)
-    else:
-        with memory({}) as place:
-            for order in orders:
-                pushed(order.splint, order.wanted, cache, place)
-            files = files_in(place)
+    orders: list[Order] = []
+    with memory({}) as place:
+        for order in _orders(looks, supplier.items, cache):
+            begin = time.perf_counter()
+            try:
+                pushed(order.splint, order.wanted, cache, mirror or place)
+                orders.append(order)
+            except CodevaultError as error:
+                for uri in order.uris:
+                    supplier.done(failed(uri, error, begin))
+        files = files_in(place)
     items = tuple(supplier.items[seen.uri] for seen in looks)
     return _report(items, before, start), Parcel(tuple(orders), mirror, files)
 
@@ -90,7 +94,8 @@ def take(parcel: Parcel, pin: str) -> PrefetchReport:
 
 def _report(items: tuple[PrefetchItem, ...], before: Traffic, start: float) -> PrefetchReport:
     asked = traffic().since(before)
-    return PrefetchReport(items, asked.requests, asked.received, time.perf_counter() - start)
+    took = time.perf_counter() - start
+    return PrefetchReport(items, asked.requests, asked.received, took, asked.mirrored)
 
 
 def _orders(looks: Iterable[Look], items: Mapping[str, PrefetchItem], cache: Cache) -> list[Order]:

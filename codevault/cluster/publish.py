@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codevault.batches import look
 from codevault.errors import CodevaultError
-from codevault.prefetching import prefetch
+from codevault.prefetching import sought, workers
+from codevault.supplier import Supplier
 from codevault.supply import CachePath, opened, translated, wanted_of
 from codevault.uri import writing
 from codevault_cache import Wanted
 from codevault_cache.errors import CacheError
-from codevault_cache.paths import downloads
 
 if TYPE_CHECKING:
     import os
@@ -77,31 +75,34 @@ def publish(
         CodevaultError: There is no place for a cache.
     """
     vault = opened(cache)
-    report = prefetch(uris, jobs=jobs, trust=trust, cache=vault)
-    first: dict[str, PrefetchItem] = {}
-    for item in report.items:
-        first.setdefault(item.splint or item.uri, item)
+    supplier = Supplier(vault)
     items = []
 
-    def each(item: PrefetchItem) -> PublishItem:
+    def each(item: PrefetchItem, looks: Iterable[Look]) -> PublishItem:
         start = time.perf_counter()
         written, error = 0, item.error
         if error is None:
             try:
-                written = pushed(
-                    item.splint,
-                    questions(look(item.uri, trust, downloads(vault.roots[0]))),
-                    vault,
-                    to,
-                )
+                asked = [wanted for seen in looks for wanted in questions(seen)]
+                written = pushed(item.splint, asked, vault, to)
             except CodevaultError as caught:
                 error = caught
         status = "failed" if error else "published" if written else "there"
         took = time.perf_counter() - start
         return PublishItem(item.uri, status, item.splint, written, error, took)
 
-    with ThreadPoolExecutor(max_workers=jobs or 4) as pool:
-        for done in pool.map(each, first.values()):
+    with workers(jobs, supplier) as pool:
+        named, looks = sought(uris, trust, pool, supplier)
+        supplier.all(looks, pool)
+        # One snapshot may be asked for in several ways, and is found by those that were published.
+        ways: dict[str, dict[tuple[object, ...], Look]] = {}
+        for seen in looks:
+            ways.setdefault(supplier.items[seen.uri].splint, {}).setdefault(seen.key, seen)
+        first: dict[str, PrefetchItem] = {}
+        for item in (supplier.items[uri] for uri in named):
+            first.setdefault(item.splint or item.uri, item)
+        several = [ways[item.splint].values() if item.splint else () for item in first.values()]
+        for done in pool.map(each, first.values(), several):
             items.append(done)
             if step is not None:
                 step(done)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import signal
 import threading
 import time
@@ -165,6 +166,26 @@ def test_I6_a_full_disk_leaves_no_claim(tmp_path: Path, monkeypatch: pytest.Monk
     got: list[str] = []
     election.once(str(tmp_path), [KEY], lambda key: key in got, got.extend)
     assert got == [KEY]
+    assert os.listdir(paths.tmp(str(tmp_path))) == []
+
+
+def test_I6_more_is_claimed_than_files_may_be_open(tmp_path: Path) -> None:
+    keys = [f"{number:064x}" for number in range(300)]
+    got: list[str] = []
+
+    def get(some: Sequence[str]) -> None:
+        assert len(os.listdir(paths.tmp(str(tmp_path)))) == len(keys)
+        with open(os.devnull, "rb"):
+            got.extend(some)
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = len(os.listdir("/proc/self/fd")) + 100
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+    try:
+        election.once(str(tmp_path), keys, lambda key: key in got, get)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert got == keys
     assert os.listdir(paths.tmp(str(tmp_path))) == []
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codevault_cache import Cache, Snapshot, Wanted, errors, limits, overlay_of, paths, warm
+from codevault_cache import Cache, Snapshot, Wanted, errors, limits, overlay_of, paths, put, warm
 from codevault_cache.gitobjects import read_pack, write_pack
 from codevault_cache.pack import encode
 from codevault_cache.push import push
@@ -241,3 +243,141 @@ def test_a_silent_mirror_and_one_of_no_known_kind(
     monkeypatch.setenv("CODEVAULT_MIRROR", "nosuchthing://bucket")
     assert warm(Cache.open(tmp_path / "c2"), [Wanted(sample.url, sample.head)]) == [found]
     assert said(caplog) == ["WARNING"] * 2
+
+
+def test_a_mirror_that_is_silent_is_not_asked_again_for_each_snapshot(
+    pushed: Any, sample: Any, cache: Cache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from fsspec.implementations.local import LocalFileSystem
+
+    from codevault_cache import mirror
+
+    pushed()
+    asked: list[object] = []
+    stop = threading.Event()
+
+    def silent(*args: Any, **_: Any) -> bool:
+        asked.append(args)
+        return stop.wait(60)
+
+    monkeypatch.setattr(LocalFileSystem, "open", silent)
+    monkeypatch.setattr(limits, "FETCH_SECONDS", 0.3)
+    monkeypatch.setattr(mirror, "_LONG_SECONDS", 0.2)
+    several = [Wanted(sample.url, sample.head, roots=(root,)) for root in ("src", "configs", ".")]
+    warm(cache, several[:1])
+    warm(cache, several)
+    assert len(asked) == 1
+    monkeypatch.setattr(mirror, "_silent", {})  # a minute later
+    warm(Cache.open(tmp_path / "c2"), several[:1])
+    stop.set()
+    assert len(asked) == 2
+
+
+def test_several_snapshots_are_read_at_once(
+    pushed: Any, sample: Any, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fsspec.implementations.local import LocalFileSystem
+
+    ways: list[dict[str, Any]] = [{}, SETTLED, {"roots": ("src",)}, {"roots": ("configs",)}]
+    for more in ways:
+        pushed(**more)
+    together = threading.Barrier(len(ways), timeout=20)
+    first, real = threading.local(), LocalFileSystem.open
+
+    def waiting(*args: Any, **more: Any) -> Any:
+        if not hasattr(first, "met"):
+            first.met = together.wait()
+        return real(*args, **more)
+
+    monkeypatch.setattr(LocalFileSystem, "open", waiting)
+    assert len(warm(cache, [Wanted(NOWHERE, sample.head, **more) for more in ways])) == len(ways)
+
+
+def test_a_full_disk_is_no_fault_of_the_mirror(
+    pushed: Any, sample: Any, cache: Cache, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    pushed()
+    sample.server.requests.clear()
+    monkeypatch.setattr(put, "_require_room", full)
+    with pytest.raises(errors.Unwritable, match="no space left"):
+        warm(cache, [Wanted(sample.url, sample.head)])
+    assert sample.server.requests == []
+    assert said(caplog) == []
+
+
+@pytest.mark.parametrize("held", ["in another folder", "from a mirror"])
+def test_who_has_the_code_from_elsewhere_publishes_its_proof_too(
+    held: str, pushed: Any, sample: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = pushed()
+    wanted = Wanted(sample.url, sample.head)
+    sample.server.requests.clear()
+    if held == "in another folder":
+        publisher = Cache.open([tmp_path / "own", tmp_path / "pusher"])
+    else:
+        publisher = Cache.open(tmp_path / "own")
+        warm(publisher, [wanted])
+        assert sample.server.requests == []
+    mirror = str(tmp_path / "next")
+    assert push(publisher, snapshot, wanted, mirror) > 0
+    assert bool(sample.server.requests) == (held == "from a mirror")
+    monkeypatch.setenv("CODEVAULT_MIRROR", mirror)
+    (found,) = warm(Cache.open(tmp_path / "c2"), [Wanted(NOWHERE, sample.head)])
+    assert found.digest == snapshot.digest
+
+
+@pytest.mark.parametrize("kind", ["flipped", "other code", "a proof of another commit"])
+def test_who_publishes_again_repairs_a_mirror(
+    kind: str, pushed: Any, sample: Any, cache: Cache, tmp_path: Path
+) -> None:
+    snapshot = pushed()
+    sample.pusher = str(tmp_path / "pusher")
+    lie(kind, sample, snapshot, cache)
+    publisher, wanted = Cache.open(sample.pusher), Wanted(sample.url, sample.head)
+    assert push(publisher, snapshot, wanted, sample.mirror) > 0
+    assert push(publisher, snapshot, wanted, sample.mirror) == 0
+    (found,) = warm(cache, [Wanted(NOWHERE, sample.head)])
+    assert found.digest == snapshot.digest
+
+
+@pytest.mark.filterwarnings(  # of the client's library, when its loop is closed
+    "ignore::ResourceWarning",
+    "ignore::DeprecationWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+@pytest.mark.parametrize("kind", ["page", "cut", "refused", "elsewhere"])
+def test_a_web_server_that_lies_is_passed_over(
+    kind: str, pushed: Any, sample: Any, cache: Cache, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    pytest.importorskip("aiohttp")
+    snapshot = pushed()
+    page = b"<html>please log in</html>"
+
+    class Liar(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status = {"refused": 403, "elsewhere": 302}.get(kind, 200)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(page) + 1000 * (kind == "cut")))
+            if kind == "elsewhere":
+                self.send_header("Location", "http://127.0.0.1:9/")
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(page)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Liar) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        monkeypatch.setenv("CODEVAULT_MIRROR", f"http://127.0.0.1:{server.server_port}/mirror")
+        (found,) = warm(cache, [Wanted(sample.url, sample.head)])
+        server.shutdown()
+    assert found.digest == snapshot.digest
+    assert said(caplog) == ["WARNING"]

@@ -91,6 +91,36 @@ def test_what_was_damaged_on_the_way_is_no_code(
     assert fleet.site.requests == []
 
 
+def test_a_node_that_took_its_code_from_another_can_read_for_the_next(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What proves a commit is git's to say: it asks for that alone, and only here."""
+    looks = [look(f"{fleet.repo}@{fleet.commits[0]}", None, "")]
+    _, first = node.read(looks, "", None, "")
+    monkeypatch.setenv("CODEVAULT_CACHE", str(tmp_path / "second"))
+    assert node.take(first, "").ok
+    fleet.site.requests.clear()
+    report, parcel = node.read(looks, "", None, "")
+    assert [item.status for item in report.items] == ["hit"]
+    assert fleet.site.requests
+    fleet.site.requests.clear()
+    monkeypatch.setenv("CODEVAULT_CACHE", str(tmp_path / "third"))
+    assert node.take(parcel, "").ok
+    assert fleet.site.requests == []
+
+
+def test_what_cannot_be_passed_on_fails_by_itself(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mirror").write_text("no folder")
+    looks = [carried(look(name, [fleet.repo], "")) for name in fleet.named(0, 1)]
+    report, parcel = node.read(looks, str(tmp_path / "mirror"), None, "")
+    assert ([item.status for item in report.items], parcel.orders) == (["failed"] * 2, ())
+    assert all("could not be written" in str(item.error) for item in report.items)
+    monkeypatch.setenv("CODEVAULT_OFFLINE", "1")
+    assert codevault.prefetch(fleet.named(0, 1), trust=[fleet.repo]).ok
+
+
 def test_srun_line(fleet: Fleet, tmp_path: Path) -> None:
     words = ["s3://runs/**/*.mpt", "--pin", "nightly"]
     (line,) = run(*words, "--jobs", "8", "--json", "--slurm").output.splitlines()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 import torch
+from click.testing import CliRunner
 
 import codevault
 from codevault import packages
@@ -179,9 +180,17 @@ def test_offline(walker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, d
     monkeypatch.setenv("CODEVAULT_OFFLINE", "1")
     with pytest.raises(FetchError) as caught:
         codevault.load_policy(path)
-    told(caught.value, "codevault prefetch")
-    monkeypatch.delenv("CODEVAULT_OFFLINE")
-    assert codevault.prefetch([path]).ok
+    told(caught.value, f"codevault prefetch {path}")
+    with pytest.raises(FetchError) as caught:  # under a grant for the repository, unproven
+        codevault.load_policy(path, trust=[f"{url}/walker.git"])
+    told(caught.value, f"codevault prefetch {path}")
+    (item,) = codevault.prefetch([path]).failures
+    assert item.error is not None
+    assert item.error.hint == caught.value.hint
+    setting, program, *words = shlex.split(caught.value.hint)
+    assert (setting, program) == ("CODEVAULT_OFFLINE=0", "codevault")
+    monkeypatch.setenv(*setting.split("="))
+    assert CliRunner().invoke(main, words).exit_code == 0
     monkeypatch.setenv("CODEVAULT_OFFLINE", "1")
     codevault.load_policy(path)
 

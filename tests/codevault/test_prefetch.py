@@ -115,13 +115,21 @@ def test_a_grant_for_the_repository_is_proven_once_for_all(fleet: Fleet, tmp_pat
     assert fleet.site.requests == []
 
 
-def test_a_missing_commit_costs_no_other(fleet: Fleet) -> None:
-    absent = f"{fleet.repo}@{'0' * 40}"
+def test_a_missing_commit_costs_no_other(fleet: Fleet, tmp_path: Path) -> None:
+    absent = [f"{fleet.repo}@{digit * 40}" for digit in "0ab"]
     named = [f"{fleet.repo}@{commit}" for commit in fleet.commits]
-    report = codevault.prefetch([named[0], absent, *named[1:]])
-    assert [item.status for item in report.items] == ["fetched", "failed", *["fetched"] * 3]
-    assert report.items[1].error is not None
-    assert report.items[1].error.exit_code == 3
+    assert codevault.prefetch(named, cache=tmp_path / "without").ok
+    without = len(fleet.site.requests)
+    fleet.site.requests.clear()
+    report = codevault.prefetch([named[0], *absent, *named[1:]])
+    assert [item.status for item in report.items] == ["fetched", *["failed"] * 3, *["fetched"] * 3]
+    for item, name in zip(report.failures, absent, strict=True):
+        assert item.error is not None
+        assert item.error.exit_code == 3
+        assert name[-40:] in item.error.what
+    # Each of the two is named by the server, left out of the next question, and asked for once
+    # alone; a question takes three requests.
+    assert len(fleet.site.requests) <= without + 12, fleet.site.requests
 
 
 def test_a_silent_repository_is_asked_once_for_all(
@@ -183,7 +191,7 @@ def test_json_lines_have_these_keys(fleet: Fleet, tmp_path: Path) -> None:
     failed, fetched = sorted(rows, key=lambda row: row["splint"])
     assert fetched["error"] is None
     assert list(failed["error"]) == ["reference", "what", "why", "hint"]
-    counts = ["items", "snapshots", "failures", "requests", "bytes"]
+    counts = ["items", "snapshots", "failures", "requests", "bytes", "mirrored"]
     assert list(summary) == [*counts, "seconds", "python"]
     assert [summary[key] for key in counts[:3]] == [2, 1, 1]
     assert summary["requests"] == len(fleet.site.requests)
@@ -257,6 +265,77 @@ def test_ctrl_c_leaves_a_cache_that_goes_on(fleet: Fleet, tmp_path: Path) -> Non
     assert codevault.prefetch([commit]).items[0].status == "hit"
 
 
+def test_one_commit_that_cannot_be_kept_costs_no_other(fleet: Fleet, walker: Any) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    bad = walker.commit({"src/walker/net.py": pointer})
+    walker.git("push", "--quiet", "origin", "main")
+    named = [f"{fleet.repo}@{commit}" for commit in (fleet.commits[0], bad, fleet.commits[1])]
+    report = codevault.prefetch(named)
+    assert [item.status for item in report.items] == ["fetched", "failed", "fetched"]
+    alone = len(fleet.site.requests)
+    fleet.site.requests.clear()
+    again = codevault.prefetch(named)
+    assert [item.status for item in again.items] == ["hit", "failed", "hit"]
+    assert len(fleet.site.requests) <= alone
+
+
+def test_bars_on_a_terminal_take_no_line_from_a_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    names = [str(tmp_path / f"{'x' * 90}-{number}.mpt") for number in range(3)]
+    leader, follower = os.openpty()
+    with open(follower, "w", encoding="utf-8") as terminal:
+        with (
+            open(tmp_path / "pipe", "w", encoding="utf-8") as pipe,
+            monkeypatch.context() as patch,
+        ):
+            patch.setattr(sys, "stderr", terminal)
+            patch.setattr(sys, "stdout", pipe)
+            with pytest.raises(SystemExit):
+                main(["prefetch", *names, "--json"])
+        bar = os.read(leader, 1 << 16).decode()
+        assert "prefetching" in bar
+        assert "3/3" in bar
+        assert "missing-checkpoint" not in bar
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", terminal)
+            patch.setattr(sys, "stdout", terminal)
+            with pytest.raises(SystemExit):
+                main(["prefetch", *names])
+        both = os.read(leader, 1 << 16).decode()
+    os.close(leader)
+    *rows, last = [json.loads(line) for line in (tmp_path / "pipe").read_text().splitlines()]
+    assert sorted(row["uri"] for row in rows) == names
+    assert last["summary"]["failures"] == 3
+    assert both.count("[missing-checkpoint]") == 3
+    assert "0 of 3 ready" in both
+
+
+def test_names_that_are_no_text_and_secrets_in_addresses(tmp_path: Path) -> None:
+    strange = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.mpt")
+    secret = "http://user:topsecret@127.0.0.1:9/a.mpt?signature=alsosecret"
+    for more in ([], ["--json"]):
+        result = run("prefetch", strange, secret, str(tmp_path / "none.mpt"), *more)
+        assert result.exit_code == 3
+        assert "none.mpt" in result.stdout
+        assert "http://127.0.0.1:9/a.mpt" in result.stdout
+        assert "secret" not in result.output
+    rows, _ = parsed(result)
+    assert [row["status"] for row in rows] == ["failed"] * 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["https://h.example/o/r@main", "git@h.example:o/r.git@1234567", "ssh://git@h.example/o/r@HEAD"],
+)
+def test_a_branch_is_no_commit(name: str) -> None:
+    (item,) = codevault.prefetch([name]).items
+    assert item.error is not None
+    assert "names no full commit" in item.error.what
+    assert item.error.hint == "git ls-remote " + name.rpartition("@")[0]
+
+
 def test_says_when_its_python_is_not_the_jobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,3 +346,14 @@ def test_says_when_its_python_is_not_the_jobs(
     here = ".".join(map(str, sys.version_info[:3]))
     (tmp_path / "pyvenv.cfg").write_text(f"version = {here}\n")
     assert other_python() is None
+    # conda writes no pyvenv.cfg; its interpreter's name tells.
+    monkeypatch.delenv("VIRTUAL_ENV")
+    monkeypatch.setenv("CONDA_PREFIX", str(tmp_path / "conda"))
+    assert other_python() is None
+    (tmp_path / "conda/bin").mkdir(parents=True)
+    (tmp_path / "conda/bin/python3.9").touch()
+    (tmp_path / "conda/bin/python").symlink_to("python3.9")
+    assert "has 3.9" in (other_python() or "")
+    result = run("prefetch", str(tmp_path / "none.mpt"), "--json")
+    assert "has 3.9" in result.stderr
+    parsed(result)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -72,13 +76,15 @@ def test_round_trip_through_s3(
     code, rows, summary = run("prefetch", runs)
     assert (code, {row["status"] for row in rows}) == (0, {"fetched"})
     assert summary["requests"] > 0
+    assert summary["mirrored"] == summary["snapshots"] == 4
     assert fleet.site.requests == []
     policy = codevault.load_policy(fleet.named(2)[0])
     assert torch.is_tensor(policy(torch.ones(1, 4)))
 
 
+@pytest.mark.parametrize("ranges", [True, False])
 def test_a_commit_that_was_published_by_name_is_found_by_name(
-    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ranges: bool, fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over plain HTTP, which a folder behind any web server is."""
     pytest.importorskip("aiohttp")
@@ -86,7 +92,7 @@ def test_a_commit_that_was_published_by_name_is_found_by_name(
     (done,) = publish([named], str(tmp_path / "mirror"))
     assert done.status == "published"
     fleet.site.requests.clear()
-    with servers.web(tmp_path / "mirror", ranges=True) as site:
+    with servers.web(tmp_path / "mirror", ranges=ranges) as site:
         monkeypatch.setenv("CODEVAULT_MIRROR", site.url)
         report = codevault.prefetch([named], cache=tmp_path / "a node")
         assert report.items[0].status == "fetched"
@@ -132,6 +138,42 @@ def test_many_writers_leave_a_whole_mirror(
     monkeypatch.setenv("CODEVAULT_MIRROR", bucket)
     assert codevault.prefetch(grants, cache=tmp_path / "a node").ok
     assert fleet.site.requests == []
+
+
+def test_one_snapshot_that_is_named_in_two_ways_is_found_by_both(
+    fleet: Fleet, walker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = walker.commit({"pyproject.toml": '[tool.codevault]\nroots = ["src"]\n'})
+    walker.git("push", "--quiet", "origin", "main")
+    path = tmp_path / "best.mpt"
+    codevault.save_policy(path, walker.load("walker.net").Walker())
+    names = [str(path), f"{fleet.repo}@{commit}"]
+    told: list[str] = []
+    done = publish(names, str(tmp_path / "mirror"), step=lambda item: told.append(item.uri))
+    assert ([item.status for item in done], told) == (["published"], [str(path)])
+    fleet.site.requests.clear()
+    monkeypatch.setenv("CODEVAULT_MIRROR", str(tmp_path / "mirror"))
+    assert codevault.prefetch(names[::-1], cache=tmp_path / "a node").ok
+    assert fleet.site.requests == []
+
+
+def test_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
+    """Its repository never answers; what was published is whole, and stays."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        stuck = f"http://127.0.0.1:{silent.getsockname()[1]}/r.git@{'1' * 40}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "codevault", "publish", stuck, "--to", str(tmp_path / "mirror")],
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        with silent.accept()[0]:
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "the same command goes on" in said
 
 
 def test_what_cannot_be_written_is_told(fleet: Fleet, bucket: str, tmp_path: Path) -> None:

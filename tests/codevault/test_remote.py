@@ -172,6 +172,9 @@ def test_s3_patterns_and_folders_are_prefetched(bucket: Any, tmp_path: Path, wal
         assert [item.uri for item in report.items] == found
         assert report.snapshots == 1
         assert report.requests >= len(found)
+    (folder,) = codevault.prefetch(["s3://runs/many/b/c"]).items
+    assert folder.error is not None
+    assert folder.error.hint == "codevault prefetch s3://runs/many/b/c/"
     (none,) = codevault.prefetch(["s3://runs/nothing/*.mpt"]).items
     assert none.error is not None
     assert none.error.reference == "missing-checkpoint"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -153,6 +154,16 @@ def test_the_init_container_runs_a_command_that_exists() -> None:
     (mount,) = container["volumeMounts"]
     assert mount["mountPath"] == settings["CODEVAULT_CACHE"]
     assert mount["name"] in [volume["name"] for volume in spec["volumes"]]
+
+
+def test_sizes_for_a_cluster_are_the_measured_ones() -> None:
+    text = " ".join((TOP / "docs/cluster.md").read_text().split())
+    for name in ("storing", "storing-monorepo"):
+        run = json.loads((TOP / f"benchmarks/results/{name}.json").read_text())["figures"]
+        own = run["arms"]["codevault"]
+        each = f"{own['inodes_each']:.0f} inodes and {own['compiled_mb_each']:.2f} MB of compiled"
+        assert f"{own['mb']:.0f} MB in all, and {each} code each" in text
+        assert run["commits"] == 50
 
 
 def test_other_commands_are_what_ci_runs() -> None:
