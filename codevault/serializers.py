@@ -21,6 +21,8 @@ def stand_in() -> None:
     """Registers the stand-ins; they take effect in code that is mounted from then on."""
     hook.stand_in("torch.load", _load)
     hook.stand_in("torch.save", _save)
+    hook.stand_in("torch.serialization.load", _load)
+    hook.stand_in("torch.serialization.save", _save)
     hook.stand_in("cloudpickle.load", lambda mount: mount.pickle.load)
     hook.stand_in("cloudpickle.loads", lambda mount: mount.pickle.loads)
     hook.stand_in("cloudpickle.dump", _cloud_dump)

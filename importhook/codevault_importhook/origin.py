@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _HERE: Final = os.path.dirname(os.path.abspath(__file__))
+_PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+"""Folders of libraries wherever they are: of an environment below this one, or on `PYTHONPATH`."""
 
 
 @cache
@@ -33,7 +35,7 @@ def is_library_file(filename: str) -> bool:
     """Whether a code object of this file name belongs to a library rather than the application."""
     if filename.startswith("<frozen"):
         return True
-    return filename.startswith(library_folders())
+    return filename.startswith(library_folders()) or any(p in filename for p in _PACKAGES)
 
 
 def is_library_frame(frame: FrameType) -> bool:

@@ -20,15 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType
 
-VERSION: Final = 4
+    from codevault_importhook.scopes import Scope
+
+VERSION: Final = 5
 """Part of the key under which compiled code is kept: a change of the rules changes it."""
 
 STAND_INS: Final = "__splint__"
 """The module, directly below the splint, that holds what stands in for other names."""
 
-
 NAMED: Final = "object.__module__"
 """What stands in for objects whose `__module__` becomes part of a text."""
+
+HANDED: Final = "object.__getattribute__"
+"""What reads an attribute of a module that another module handed on: it may have a stand-in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,8 @@ def rewrite(tree: ast.AST, rules: Rules, prefix: str) -> None:
         named += spelled(node)
         kept.update(of_logger(node))
         if isinstance(node, ast.Call) and node.args and not isinstance(node.args[0], ast.Starred):
-            name = known.builtin(node.func, scope)
-            if name is not None and name in WRAPPED:
+            name = known.wrapped(node.func, scope)
+            if name is not None:
                 wrapped.append((node, name))
         inner = known.within(node, scope) if isinstance(node, SCOPES) else scope
         for field, value in ast.iter_fields(node):
@@ -100,12 +104,12 @@ def rewrite(tree: ast.AST, rules: Rules, prefix: str) -> None:
                 if any(isinstance(child, ast.Import | ast.ImportFrom) for child in value):
                     value[:] = [new for old in value for new in _statement(old, rules, prefix)]
                 for place, child in enumerate(value):
-                    if (name := known.stand_in(child, within)) is not None:
-                        value[place] = _stand_in(name, child, prefix)
+                    if (new := _replacement(child, known, within, prefix)) is not None:
+                        value[place] = new
                     elif isinstance(child, ast.AST):
                         waiting.append((child, within))
-            elif (name := known.stand_in(value, within)) is not None:
-                setattr(node, field, _stand_in(name, value, prefix))
+            elif (new := _replacement(value, known, within, prefix)) is not None:
+                setattr(node, field, new)
             elif isinstance(value, ast.AST):
                 waiting.append((value, within))
     for call, name in wrapped:
@@ -115,6 +119,21 @@ def rewrite(tree: ast.AST, rules: Rules, prefix: str) -> None:
         for read in (node for node in named if node not in kept):
             stand_in = _stand_in(NAMED, read, prefix)
             read.value = ast.copy_location(ast.Call(stand_in, [read.value], []), read)
+
+
+def _replacement(node: object, known: Names, scope: Scope, prefix: str) -> ast.expr | None:
+    """What takes the place of an expression that reads something with a stand-in."""
+    if (name := known.stand_in(node, scope)) is not None:
+        assert isinstance(node, ast.expr)
+        return _stand_in(name, node, prefix)
+    if (name := known.handed(node, scope)) is None:
+        return None
+    assert isinstance(node, ast.expr)
+    module = node
+    while isinstance(module, ast.Attribute):
+        module = module.value
+    arguments = [module, ast.copy_location(ast.Constant(name), node)]
+    return ast.copy_location(ast.Call(_stand_in(HANDED, node, prefix), arguments, []), node)
 
 
 def _stand_in(name: str, at: ast.expr, prefix: str) -> ast.expr:
@@ -143,7 +162,8 @@ def _statement(node: ast.AST, rules: Rules, prefix: str) -> Iterator[ast.AST]:
         if rules.owns(node.module):
             node.module = f"{prefix}.{node.module}"
         else:
-            for alias in [a for a in node.names if f"{node.module}.{a.name}" in rules.stand_ins]:
+            replaced = rules.stand_ins - WRAPPED
+            for alias in [a for a in node.names if f"{node.module}.{a.name}" in replaced]:
                 node.names.remove(alias)
                 name = attribute(f"{node.module}.{alias.name}")
                 yield _from(f"{prefix}.{STAND_INS}", name, alias.asname or alias.name, node, alias)

@@ -37,6 +37,8 @@ class Names:
         self._stand_ins = stand_ins
         self._builtins = {n[9:] for n in stand_ins if n.startswith("builtins.")}
         self._imported: dict[str, set[str]] = {}
+        self._handed: dict[str, set[str]] = {}
+        self._tops = {n.partition(".")[0] for n in stand_ins} - {"object"}
         self._bound: dict[ast.AST | None, set[str]] = {}
         self._arguments: dict[ast.AST | None, set[str]] = {}
         waiting: list[tuple[ast.AST, ast.AST | None]] = [(tree, None)] if stand_ins else []
@@ -62,10 +64,14 @@ class Names:
                 self._imported.setdefault(a.asname or meant, set()).add(meant)
         elif isinstance(node, ast.ImportFrom):
             for a in node.names:
-                self._bind(a.asname or a.name, home)
-                if node.level == 0:
-                    meant = f"{node.module}.{a.name}"
-                    self._imported.setdefault(a.asname or a.name, set()).add(meant)
+                bound = a.asname or a.name
+                meant = f"{node.module}.{a.name}" if node.level == 0 else ""
+                if meant not in WRAPPED or bound != a.name:
+                    self._bind(bound, home)
+                if meant:
+                    self._imported.setdefault(bound, set()).add(meant)
+                if a.name in self._tops:
+                    self._handed.setdefault(bound, set()).add(a.name)
         elif isinstance(node, ast.arg):
             self._bind(node.arg, home)
             self._arguments.setdefault(home, set()).add(node.arg)
@@ -87,7 +93,7 @@ class Names:
         """The scope of the body of a function or class that stands in `around`."""
         outer = around.outer or around
         bound = self._bound.get(node, set())
-        arguments = self._arguments.get(node, set()) & self._imported.keys()
+        arguments = self._arguments.get(node, set()) & (self._imported.keys() | self._handed.keys())
         if not bound and not arguments:
             return outer
         return Scope(
@@ -98,20 +104,38 @@ class Names:
 
     def stand_in(self, node: object, scope: Scope) -> str | None:
         """The dotted name that `node` reads, if something stands in for it."""
-        name = self.builtin(node, scope)
-        if name is None and isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-            attributes: list[str] = []
-            inner: ast.expr = node
-            while isinstance(inner, ast.Attribute):
-                attributes.append(inner.attr)
-                inner = inner.value
-            if not isinstance(inner, ast.Name) or inner.id in scope.arguments:
-                return None
-            behind = ".".join(reversed(attributes))
-            meanings = self._imported.get(inner.id, ())
-            found = {f"{meaning}.{behind}" for meaning in meanings} & self._stand_ins
-            name = found.pop() if found else None
+        name = self.builtin(node, scope) or self._found(node, scope, self._imported)
         return None if name in WRAPPED else name
+
+    def handed(self, node: object, scope: Scope) -> str | None:
+        """The dotted name that `node` reads if what another module handed on is that module."""
+        name = self._found(node, scope, self._handed) if self._handed else None
+        return None if name in WRAPPED else name
+
+    def wrapped(self, node: object, scope: Scope) -> str | None:
+        """Which of `WRAPPED` the function of a call is."""
+        if isinstance(node, ast.Name) and node.id not in scope.arguments:
+            found = self._imported.get(node.id, set()) & WRAPPED
+            if found:
+                return found.pop()
+        name = self.builtin(node, scope) or self._found(node, scope, self._imported)
+        return name if name in WRAPPED else None
+
+    def _found(self, node: object, scope: Scope, named: dict[str, set[str]]) -> str | None:
+        """What stands in for an attribute of a module that has its name from an import."""
+        if not isinstance(node, ast.Attribute) or not isinstance(node.ctx, ast.Load):
+            return None
+        attributes: list[str] = []
+        inner: ast.expr = node
+        while isinstance(inner, ast.Attribute):
+            attributes.append(inner.attr)
+            inner = inner.value
+        if not isinstance(inner, ast.Name) or inner.id in scope.arguments:
+            return None
+        behind = ".".join(reversed(attributes))
+        meanings = named.get(inner.id, ())
+        found = {f"{meaning}.{behind}" for meaning in meanings} & self._stand_ins
+        return found.pop() if found else None
 
     def builtin(self, node: object, scope: Scope) -> str | None:
         """The builtin that `node` names, if something stands in for it."""

@@ -11,6 +11,8 @@ import functools
 import importlib.machinery
 import importlib.util
 import os
+import sys
+from operator import attrgetter
 from types import CodeType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +20,7 @@ from codevault_importhook import specs
 from codevault_importhook.modules_view import Modules
 from codevault_importhook.naming import PREFIX, WIDTH, strip
 from codevault_importhook.origin import is_library_file
-from codevault_importhook.rewrite import NAMED, STAND_INS, attribute, compile_module
+from codevault_importhook.rewrite import HANDED, NAMED, STAND_INS, attribute, compile_module
 from codevault_importhook.texts import code_of, compile_of
 
 if TYPE_CHECKING:
@@ -166,6 +168,17 @@ def _named(mount: Mount) -> Callable[[Any], SimpleNamespace]:
     return named
 
 
+def _handed(mount: Mount) -> Callable[[Any, str], Any]:
+    def handed(value: Any, name: str) -> Any:
+        """`name`, of a module that `value` is or is only called like."""
+        top, _, attributes = name.partition(".")
+        if value is sys.modules.get(top):
+            return getattr(sys.modules[f"{mount.name}.{STAND_INS}"], attribute(name))
+        return attrgetter(attributes)(value)
+
+    return handed
+
+
 def stand_in(name: str, make: Callable[[Mount], object]) -> None:
     """Lets something stand in for a name in the old code of all mounts made from now on.
 
@@ -198,6 +211,7 @@ table: Final[dict[str, Callable[[Mount], object]]] = {
     "importlib.util.find_spec": _by_name("importlib.util.find_spec", "name", "package"),
     "importlib.util.spec_from_file_location": _spec_from_file_location,
     NAMED: _named,
+    HANDED: _handed,
     "pickle.Pickler": _of_pickle("Pickler"),
     "pickle.Unpickler": _of_pickle("Unpickler"),
     "pickle.dump": _of_pickle("dump"),
@@ -205,7 +219,9 @@ table: Final[dict[str, Callable[[Mount], object]]] = {
     "pickle.load": _of_pickle("load"),
     "pickle.loads": _of_pickle("loads"),
     "pkgutil.extend_path": _by_name("pkgutil.extend_path", "name"),
+    "pkgutil.find_loader": _by_name("pkgutil.find_loader", "fullname"),
     "pkgutil.get_data": _by_name("pkgutil.get_data", "package"),
+    "pkgutil.get_loader": _by_name("pkgutil.get_loader", "module_or_name"),
     "pkgutil.walk_packages": _walk_packages,
     "runpy.run_module": _by_name("runpy.run_module", "mod_name"),
     "runpy.run_path": _run_path,

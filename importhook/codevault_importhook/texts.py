@@ -63,6 +63,8 @@ def compile_of(mount: Mount) -> Callable[..., Any]:
     ) -> Any:
         if not dont_inherit:
             flags |= _getframe(1).f_code.co_flags & _FUTURES
+        if flags & ast.PyCF_ONLY_AST:  # the tree of what was written; running it comes here again
+            return compile(source, filename, mode, flags, True, optimize, **options)
         tree = _tree(mount, source, mode)
         if isinstance(tree, ast.AST) and not isinstance(source, ast.AST) and not options:
             return compile_tree(tree, filename, mode, flags, optimize)

@@ -370,12 +370,8 @@ def test_installed_distribution_names_its_repository(project: Any, tmp_path: Pat
     direct = json.loads(next(site.glob("gait-*/direct_url.json")).read_text())
     assert direct["vcs_info"]["commit_id"] == commit
     script = f"""
-        import site, sysconfig
         import torch
         import codevault
-        from codevault_importhook import origin
-        folders = (*origin.library_folders(), {str(site)!r} + "/")
-        origin.library_folders = lambda: folders
         import gait.net
         path, probe = {str(tmp_path / "best.mpt")!r}, torch.ones(1, 4)
         m = codevault.save_policy(path, gait.net.Net(), probe=probe)

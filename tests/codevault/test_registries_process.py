@@ -246,12 +246,7 @@ def test_registries_helper_of_a_library_registers_for_who_gave_the_function(
         library.register(library.Thing, reduce)
     """
     code = """
-        import site
         sys.path.insert(0, "site-packages")
-        from codevault_importhook import origin
-        real = origin.library_folders()
-        import os
-        origin.library_folders = lambda: (*real, os.path.abspath("site-packages") + "/")
         text = refused(version, "v1")
         assert "library of a library" in text and 'overlay={"ops.py"' in text, text
         import copyreg, library

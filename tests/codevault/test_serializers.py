@@ -23,7 +23,8 @@ KEEPER = """
         return torch.load(path, **options)
 
     def read_as(path, **options):
-        return t.load(path, None, **options), get(path, "cpu", **options)
+        serialization = torch.serialization.load(path, **options)
+        return t.load(path, None, **options), get(path, "cpu", **options), serialization
 
     def write(policy, path):
         torch.save(policy, path)

@@ -136,6 +136,7 @@ OLD = {
         from metta.agent.x import VERSION
         def load(): return importlib.import_module('metta.agent.x')
         """,
+    "agent/src/metta/agent/handing.py": "import pickle, sys\n",
     "agent/src/metta/agent/circular_a.py": """
         import metta.agent.circular_b
         import metta.agent.circular_b as b

@@ -69,6 +69,20 @@ def test_strings_library_frames_are_walked_past(twin: str, old: RunCase) -> None
         assert pool.submit(case.load, "metta.agent.x").result() == "old"
 
 
+def test_strings_libraries_of_other_environments_are_walked_past(
+    twin: str, old: RunCase, tmp_path: Path
+) -> None:
+    """On `PYTHONPATH`, or in an environment below this one, as uv lays them over each other."""
+    site = tmp_path / "other" / "site-packages"
+    site.mkdir(parents=True)
+    text = "import importlib\ndef load(name): return importlib.import_module(name).VERSION\n"
+    (site / "helper_lib.py").write_text(text)
+    sys.path.insert(0, str(site))
+    case = old("import helper_lib\ndef load(name): return helper_lib.load(name)")
+    assert case.load("metta.agent.x") == "old"
+    assert importlib.import_module("helper_lib").load("metta.agent.x") == "new"
+
+
 def test_strings_a_library_that_a_stray_folder_is_called_like_is_walked_past(
     twin: str, old: RunCase
 ) -> None:
@@ -246,11 +260,16 @@ def callers(request: pytest.FixtureRequest, put: Put, host: Any) -> tuple[Any, A
     return old, importlib.import_module("pkg.caller")
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_strings_a_helper_resolves_for_its_caller(way: str, callers: tuple[Any, Any]) -> None:
+def needs(way: str) -> None:
+    """Skips what needs a library that is not there."""
     for name, needed in NEEDS.items():
         if name in way:
             pytest.importorskip(needed)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_strings_a_helper_resolves_for_its_caller(way: str, callers: tuple[Any, Any]) -> None:
+    needs(way)
     old, new = (getattr(caller, way) for caller in callers)
     for _ in range(2):
         assert old("pkg.net.Net").version == "old"
@@ -259,30 +278,41 @@ def test_strings_a_helper_resolves_for_its_caller(way: str, callers: tuple[Any, 
             assert new("pkg.net.Net").version == "old"
 
 
-def test_strings_threads_in_turn(callers: tuple[Any, Any]) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_strings_threads_in_turn(way: str, callers: tuple[Any, Any]) -> None:
+    needs(way)
+
     def run(number: int) -> list[str]:
         sides = callers[number % 2 :] + callers[: number % 2]
-        return [s.by_helper("pkg.net.Net").version for _ in range(50) for s in sides]
+        return [getattr(s, way)("pkg.net.Net").version for _ in range(10) for s in sides]
 
     with ThreadPoolExecutor(4) as pool:
         for number, found in enumerate(pool.map(run, range(8))):
-            assert found == (["old", "new"] if number % 2 == 0 else ["new", "old"]) * 50
+            assert found == (["old", "new"] if number % 2 == 0 else ["new", "old"]) * 10
 
 
-def test_strings_tasks_in_turn(callers: tuple[Any, Any]) -> None:
-    """The helper sleeps in its coroutine, so the tasks alternate; who awaits it decides."""
+@pytest.mark.parametrize("way", ["load_later", *WAYS])
+def test_strings_tasks_in_turn(way: str, callers: tuple[Any, Any]) -> None:
+    """`load_later` sleeps in its coroutine, so the tasks alternate; who awaits it decides."""
+    needs(way)
+    source = f"""if True:
+        async def awaited(path):
+            import asyncio
+            await asyncio.sleep(0)
+            found = {way}(path)
+            return (await found) if {way == "load_later"} else found
+        """
 
     async def run(caller: Any) -> str:
         version: str = (await caller.awaited("pkg.net.Net")).version
         return version
 
     async def all_of_them() -> list[str]:
-        return list(await asyncio.gather(*(run(callers[n % 2]) for n in range(100))))
+        return list(await asyncio.gather(*(run(callers[n % 2]) for n in range(20))))
 
-    source = "async def awaited(path): return await load_later(path)"
     for caller in callers:
         exec(source, vars(caller))
-    assert asyncio.run(all_of_them()) == ["old", "new"] * 50
+    assert asyncio.run(all_of_them()) == ["old", "new"] * 10
 
 
 def test_strings_resolving_holds_for_a_task_and_not_for_its_neighbour(

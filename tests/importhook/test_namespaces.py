@@ -13,6 +13,8 @@ import pytest
 from tests.importhook.pictures import NAME, beside_twins
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.importhook.conftest import Put
 
 pytestmark = beside_twins
@@ -121,6 +123,17 @@ def test_namespaces_a_stray_folder_hides_no_third_party_package(inside: str, put
         }
     )
     assert load("pkg.a").pytest is load("pkg.a").v is pytest
+
+
+def test_namespaces_a_stray_folder_hides_no_package_of_another_environment(
+    put: Put, tmp_path: Path
+) -> None:
+    package = tmp_path / "other" / "site-packages" / "helper"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("v = 'library'")
+    sys.path.insert(0, str(package.parent))
+    put({"helper/run.py": "", "pkg/a.py": "from helper import v"})
+    assert load("pkg.a").v == "library"
 
 
 def test_namespaces_a_stray_folder_without_a_package_is_its_own(put: Put) -> None:

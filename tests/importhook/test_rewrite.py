@@ -59,6 +59,28 @@ def rewritten(text: str, rules: Rules = RULES) -> str:
         ("eval(x)", "eval(P__splint__.builtins_eval(x))"),
         ("eval(eval(x))", "eval(P__splint__.builtins_eval(eval(P__splint__.builtins_eval(x))))"),
         ("exec(__import__)", "exec(P__splint__.builtins_exec(P__splint__.builtins___import__))"),
+        (
+            "import builtins as b\nb.exec(x)",
+            "import builtins as b\nb.exec(P__splint__.builtins_exec(x))",
+        ),
+        (
+            "from builtins import exec\nexec(x)",
+            "from builtins import exec\nexec(P__splint__.builtins_exec(x))",
+        ),
+        (
+            "from builtins import exec as eval\neval(x)",
+            "from builtins import exec as eval\neval(P__splint__.builtins_exec(x))",
+        ),
+        (
+            "from a import sys\nsys.modules, sys.path",
+            "from P.a import sys\n"
+            "(P__splint__.object___getattribute__(sys, 'sys.modules'), sys.path)",
+        ),
+        (
+            "from .a import pickle as p\np.loads(x)",
+            "from .a import pickle as p\nP__splint__.object___getattribute__(p, 'pickle.loads')(x)",
+        ),
+        ("from a import pickle\npickle.loads = 1", "from P.a import pickle\npickle.loads = 1"),
         ("model.eval(x)", "model.eval(x)"),
         ("exec(*x)", "exec(*x)"),
         ("map(eval, x)", "map(eval, x)"),

@@ -48,6 +48,24 @@ def test_strings_a_name_hides_a_stand_in_only_in_its_scope(form: str) -> None:
     assert stands_in(SEEN[form])
 
 
+def test_strings_what_is_only_called_like_a_module_is_itself(put: Put) -> None:
+    picture = {
+        "pkg/__init__.py": "",
+        "pkg/compat.py": "class pickle:\n    def loads(data): return 'mine'\n",
+        "pkg/a.py": """
+            from pkg.compat import pickle
+            from .compat import pickle as other
+            seen = pickle.loads(b""), other.loads(b"")
+            def missing(): return pickle.dumps
+            """,
+    }
+    mount = put(picture)
+    case = __import__(f"{mount.name}.pkg.a", fromlist=["seen"])
+    assert case.seen == ("mine", "mine")
+    with pytest.raises(AttributeError, match="dumps"):
+        case.missing()
+
+
 def stands_in(text: str) -> bool:
     def names(code: object) -> set[str]:
         inner = [names(c) for c in getattr(code, "co_consts", ())]

@@ -180,6 +180,14 @@ FORMS = {
         names = 'metta.agent.x:VERSION', 'metta.agent.x.VERSION'
         seen, = set(map(pkgutil.resolve_name, names))
         """,
+    "pkgutil.find_loader": """
+        import pkgutil, warnings, metta.agent.x
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # deprecated since 3.12
+            loaders = pkgutil.find_loader('metta.agent.x'), pkgutil.get_loader('metta.agent.x')
+            assert pkgutil.find_loader('metta.extra') is None
+        seen = 'old' if loaders == (metta.agent.x.__loader__,) * 2 else 'bad'
+        """,
     "pydoc.locate": """
         import pydoc
         seen = pydoc.locate('metta.agent.x.VERSION')
@@ -254,6 +262,24 @@ FORMS = {
         import ast
         exec(compile(ast.parse('from metta.agent.x import VERSION as seen'), '<made>', 'exec'))
         """,
+    "builtins.exec": """
+        import builtins
+        builtins.exec('from metta.agent.x import VERSION as seen')
+        """,
+    "from builtins import exec": """
+        from builtins import exec
+        exec('from metta.agent.x import VERSION as seen')
+        """,
+    "from builtins import eval as": """
+        from builtins import eval as run
+        seen = run("__import__('metta.agent.x', fromlist=['V']).VERSION")
+        """,
+    "compile to a tree": """
+        import ast
+        tree = compile('from metta.agent.x import VERSION as seen', 'a', 'exec', ast.PyCF_ONLY_AST)
+        assert ast.unparse(tree) == 'from metta.agent.x import VERSION as seen'
+        exec(compile(tree, 'a', 'exec'))
+        """,
     "exec inside exec": """exec("exec('from metta.agent.x import VERSION as seen')")""",
     "pickle.loads": """
         import pickle
@@ -272,6 +298,16 @@ FORMS = {
         class Mine(pickle.Unpickler):
             def find_class(self, module, name): return super().find_class(module, name)
         seen = Mine(io.BytesIO(b'cmetta.agent.x\\nK\\n.')).load().VERSION
+        """,
+    "pickle that an own module hands on": """
+        from metta.agent.handing import pickle
+        loads = pickle.loads
+        seen = loads(b'cmetta.agent.x\\nK\\n.').VERSION
+        """,
+    "sys that an own module hands on": """
+        from .handing import sys as system
+        import metta.agent.x
+        seen = system.modules['metta.agent.x'].VERSION
         """,
     "pickle._Unpickler": """
         import io, pickle
