@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import codevault_importhook as hook
 from codevault import audit as audits
-from codevault import mountrecords, registries, serializers
+from codevault import mountrecords, registries, standins
 from codevault.errors import CodeError
 from codevault_cache.derived import kept, newest, store
 from codevault_cache.errors import CacheError
@@ -165,7 +165,7 @@ def mount(snapshot: Snapshot, cache: Cache, overlay: Overlay | None = None) -> S
     Raises:
         CodeError: The cache does not hold it, or its name stands for other code already.
     """
-    serializers.stand_in()
+    standins.register()
     registries.install()
     try:
         tree = cache.tree(snapshot.digest)
@@ -209,7 +209,7 @@ def compile_code(snapshot: Snapshot, cache: Cache) -> None:
     Raises:
         CodeError: The cache does not hold the snapshot.
     """
-    serializers.stand_in()  # part of the rules that the compiled code follows
+    standins.register()  # part of the rules that the compiled code follows
     try:
         tree = cache.tree(snapshot.digest)
         try:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any
 
+from codevault.registries import ledger
 from codevault.registries.guard import Rule
 from codevault.registries.ledger import Claim
+from codevault.registries.registrant import is_for_itself, registering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 def resolver_rules(module: Any) -> dict[str, Rule]:
     """The functions of `OmegaConf`: resolvers by name."""
     known = module.BaseContainer
+    _guard_question(module.OmegaConf, known)
 
     def new(
         name: str, resolver: Any, *, replace: bool = False, use_cache: bool = False
@@ -29,6 +33,25 @@ def resolver_rules(module: Any) -> dict[str, Rule]:
         "OmegaConf.register_new_resolver": Rule(new),
         "OmegaConf.legacy_register_resolver": Rule(legacy),
     }
+
+
+def _guard_question(omegaconf: Any, container: Any) -> None:
+    """Tells who asks before registering only of what would be there without the other versions."""
+    real = vars(omegaconf).get("has_resolver")
+    if not isinstance(real, classmethod) or hasattr(real.__func__, "__wrapped__"):
+        return
+
+    @functools.wraps(real.__func__)
+    def has_resolver(cls: Any, name: str) -> bool:
+        there: bool = real.__func__(cls, name)
+        frame = sys._getframe(1)  # noqa: SLF001
+        who = None if is_for_itself(frame) else registering(frame, ())
+        if not there or who is None:
+            return there
+        claim = _resolver(container, name, {})
+        return not ledger.is_others(claim.key, (claim.existing or {}).values(), who.splint)
+
+    omegaconf.has_resolver = classmethod(has_resolver)
 
 
 def _resolver(container: Any, name: str, parts: dict[str, Any]) -> Claim:

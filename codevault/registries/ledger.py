@@ -12,7 +12,7 @@ from codevault.errors import RegistrationError
 from codevault.registries.registrant import Registrant, behind
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping
 
 Key = tuple["Hashable", ...]
 Parts = dict[str, Any]
@@ -79,6 +79,18 @@ def registrants(key: Key) -> tuple[Registrant, ...]:
     """Who is known to stand behind `key`."""
     entry = _entries.get(key)
     return () if entry is None else tuple(entry.registrants)
+
+
+def is_others(key: Key, values: Iterable[object], splint: str | None) -> bool:
+    """Whether another version or the application registered what stands at `key`.
+
+    Args:
+        key: The place in the registry.
+        values: What stands there.
+        splint: Who asks; None for the application.
+    """
+    holders = registrants(key) or (behind(values),)
+    return not any(who.splint == splint or who.library or not who.module for who in holders)
 
 
 def is_there(claim: Claim, who: Registrant) -> bool:

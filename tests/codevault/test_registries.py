@@ -390,6 +390,62 @@ def test_registries_a_version_that_was_unloaded_may_come_again(world: World) -> 
     assert codevault.load_code(top).import_module(f"code_{world.name}").use() == 1.0
 
 
+asking = {
+    "omegaconf": """
+        from omegaconf import OmegaConf
+
+        assert OmegaConf.has_resolver("oc.env")
+        if not OmegaConf.has_resolver("NAME"):
+            OmegaConf.register_new_resolver("NAME", lambda x: x * FACTOR)
+
+        def use():
+            assert OmegaConf.has_resolver("NAME")
+            return OmegaConf.create({"a": "${NAME:1}"}).a
+    """,
+    "gymnasium": GYMNASIUM.replace(
+        "    gymnasium.register(",
+        """
+    from gymnasium.envs.registration import registry
+    assert "CartPole-v1" in registry and "CartPole-v1" in list(gymnasium.envs.registry)
+    if "NAME-v0" not in gymnasium.registry:
+        gymnasium.register(""",
+    ).replace(
+        "    def use():",
+        """
+    def use():
+        assert registry["NAME-v0"].id in registry.copy()
+        assert len(registry) == len(list(registry))""",
+    ),
+}
+
+
+@pytest.mark.parametrize("library", asking)
+def test_registries_who_asks_first_is_told_what_it_would_be_alone(
+    library: str, tmp_path: Path
+) -> None:
+    """Else it would pass its registration over, and use another version's."""
+    pytest.importorskip(library)
+    world = World(tmp_path, asking[library])
+    first, second = world.version("v1", 1.0), world.version("v2", 1.0, EXTRA)
+    with refused(world.name, "_splint_.*", "_splint_.*"):
+        world.version("v3", 2.0)
+    assert first.use() == second.use() == 1.0
+    if library == "omegaconf":  # gymnasium's is a dictionary, which the application sees as it is
+        with refused(world.name, "_splint_.*", "the application"):
+            world.host(2.0)
+    assert world.host(1.0, "equal").use() == 1.0
+
+
+@pytest.mark.parametrize("library", asking)
+def test_registries_who_asks_after_the_host_is_compared(library: str, tmp_path: Path) -> None:
+    pytest.importorskip(library)
+    world = World(tmp_path, asking[library])
+    host = world.host(1.0)
+    with refused(world.name, "the application", "_splint_.*"):
+        world.version("v2", 2.0)
+    assert world.version("v1", 1.0, EXTRA).use() == host.use() == 1.0
+
+
 OWN_CLASSES = """
     import copy, copyreg
     from torch.utils import _pytree
