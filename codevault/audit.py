@@ -74,7 +74,7 @@ class Before:
 
     splint: str
     shared: tuple[str, ...]
-    modules: frozenset[str]
+    modules: Mapping[str, object]
     states: tuple[tuple[Check, Mapping[Any, Any]], ...]
 
 
@@ -109,7 +109,7 @@ def take(splint: str = "", shared: Sequence[str] = ()) -> Before:
         shared: Dotted prefixes of the modules that it shares with the application: they are swept
             for patches.
     """
-    modules = frozenset(list(sys.modules))
+    modules = sys.modules.copy()
     found = []
     for check in (*_CHECKS, *patches.sweep(shared)):
         state = check.now()

@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault.audits import patches
-from codevault.audits.check import ABSENT
+from codevault.audits.check import ABSENT, begins
 from codevault.audits.wording import homes_of, is_own
 from codevault_importhook import split
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from codevault.audits.check import Change, Check
 
@@ -29,11 +29,13 @@ class Blame:
     where the old code's text names it.
     """
 
-    def __init__(self, splint: str, shared: Sequence[str], known: frozenset[str]) -> None:
+    def __init__(self, splint: str, shared: Sequence[str], known: Mapping[str, object]) -> None:
         self._splint = splint or _PREFIX
         self._shared = tuple(shared)
         self._known = known
-        self._new = frozenset(list(sys.modules)) - known
+        names = list(sys.modules)
+        behind = names[len(known) :] if begins(names, known) else names
+        self._new = frozenset(name for name in behind if name not in known)
         self._others = any(
             split(name) is None and name.partition(".")[0] not in _OURS for name in self._new
         )

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 import threading
 from typing import Any, Final
 
-from codevault.audits.check import ABSENT, Change, Check, attributes, entries, setting
+from codevault.audits.check import ABSENT, Change, Check, attributes, begins, entries, setting
 from codevault.audits.wording import home_of
 
 _AREA: Final = "interpreter"
@@ -114,6 +115,8 @@ def _put_module(_: Any, name: str, module: Any) -> None:
 
 def _replaced(before: dict[str, Any], after: dict[str, Any]) -> Any:
     """Modules that are others than before; new ones are what a load is for."""
+    if begins(after, before) and all(map(operator.is_, before.values(), after.values())):
+        return
     for name, module in before.items():
         if after.get(name) is not module and not name.startswith("_splint_"):
             yield Change(name, module, after.get(name, ABSENT))

@@ -123,9 +123,9 @@ def _hides(holder: Any, name: str) -> bool:
 def _shared(prefixes: Sequence[str]) -> Iterable[tuple[str, Any]]:
     if not prefixes:
         return
-    below = tuple(f"{prefix}." for prefix in prefixes)
-    for name in list(sys.modules):
-        if name in prefixes or name.startswith(below):
+    starts = tuple(prefixes)
+    for name in [name for name in list(sys.modules) if name.startswith(starts)]:
+        if any(f"{name}.".startswith(f"{prefix}.") for prefix in prefixes):
             module = sys.modules.get(name)
             if isinstance(module, ModuleType):
                 yield name, module

@@ -127,6 +127,15 @@ RESULTS = {
         sys.modules['textwrap'] = json
         """,
     ),
+    "module replaced, behind the others": (
+        "modules in sys.modules",
+        """
+        import sys, json
+        sys.modules.pop('textwrap')
+        sys.modules['textwrap'] = json
+        """,
+    ),
+    "module taken out": ("modules in sys.modules", "import sys; sys.modules.pop('textwrap')"),
 }
 STATE = {
     "sys.path": ("sys.path", "import sys; sys.path.insert(0, '/nowhere')"),

@@ -75,6 +75,14 @@ def test_audit_does_not_blame_old_code_for_what_libraries_do(
     assert not planter.plant("import library")
 
 
+def test_audit_knows_what_is_new_where_something_was_taken_out(
+    library: Path, planter: Planter
+) -> None:
+    found = planter.plant("import sys; del sys.modules['textwrap']; import library")
+    assert found.restore() == ()
+    assert names(found) == {"modules in sys.modules"}
+
+
 def test_audit_sees_old_code_beside_a_library(library: Path, planter: Planter) -> None:
     text = """
         import copyreg, gymnasium, json, library, logging, math, os, torch
