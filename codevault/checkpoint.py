@@ -14,6 +14,7 @@ from codevault.archive import RESTORE, Member, chunks, directory, table
 from codevault.errors import CaptureError, CheckpointError, MissingCheckpointError
 from codevault.forms import refuse_forms, refuse_strangers
 from codevault.manifest import Manifest, parse
+from codevault.uri import local_path, shown
 from codevault.writer import Bytes, Payload, write
 
 if TYPE_CHECKING:
@@ -60,8 +61,10 @@ class Checkpoint:
         return read_member(self, PACK) if PACK in self.members else None
 
 
-def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def open_checkpoint(path: str | os.PathLike[str], uri: str | os.PathLike[str] = "") -> Checkpoint:
     """Opens a checkpoint: reads its manifest and checks where its members lie, not their content.
+
+    Errors name `uri`, where the file is a copy of what lies there and no secret is in it.
 
     Raises:
         MissingCheckpointError: There is no such file.
@@ -70,8 +73,9 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         LegacyFormError: The file is a checkpoint of another kind, which `codevault convert` reads.
         FormatVersionError: The checkpoint is newer than this codevault.
     """
-    where = os.fspath(path)
-    fd = _open(where)
+    path = os.fspath(path)
+    where = str(uri) if uri and local_path(uri) is None and shown(uri) == str(uri) else path
+    fd = _open(path)
     try:
         status = os.fstat(fd)
         head = os.pread(fd, 4096, 0) if stat.S_ISREG(status.st_mode) else b""
@@ -83,7 +87,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         refuse_large(members[MANIFEST], MANIFEST, where)
         pieces = verified(chunks(fd, members[MANIFEST], where), members[MANIFEST], where, MANIFEST)
         manifest = parse(b"".join(map(bytes, pieces)), where)
-        return Checkpoint(where, manifest, members, _identity(status))
+        return Checkpoint(path, manifest, members, _identity(status))
     except OSError as error:
         raise _unreadable(where, error) from error
     finally:

@@ -87,7 +87,7 @@ def refuse_strangers(where: str, mode: int, head: bytes) -> None:
         raise legacy(where, PICKLE)
     elif head[8:10] == b'{"' and 0 < int.from_bytes(head[:8], "little") < 100_000_000:
         raise legacy(where, SAFETENSORS)
-    elif os.path.basename(where) == "policy_spec.json":
+    elif os.path.basename(where) == "policy_spec.json" and "://" not in where:
         raise legacy(os.path.dirname(where) or ".", BUNDLE)
     raise CheckpointError(f"{where} is not a checkpoint", why, hint)
 

@@ -90,7 +90,7 @@ def load_policy(
     vault = opened(cache)
     path = fetched(uri, os.path.join(vault.roots[0], "checkpoints"))
     try:
-        checkpoint = open_checkpoint(path)
+        checkpoint = open_checkpoint(path, uri)
     except LegacyFormError as error:
         if not isinstance(code, Splint):
             raise
@@ -100,6 +100,9 @@ def load_policy(
     chosen = _code(checkpoint, code, allowed, vault, chain, where)
     splint = chosen if isinstance(chosen, Splint) else None
     findings = _findings(checkpoint.manifest, splint, vault, where)
+    why = loadlog.GIVEN if allowed is None else allowed.reason
+    ran = code.snapshot if isinstance(code, Splint) else checkpoint.manifest
+    loadlog.note(where, ran, checkpoint.manifest.policy_digest, splint, why)
     hint = _HINTS[splint is not None]
     failing = diagnosed(uri, env, chain, trust, cache) if code == "current" else nullcontext()
     with failing, kept_rng(), explained(checkpoint.manifest), _audited(splint) as watch:
@@ -113,9 +116,7 @@ def load_policy(
         replay = replay_probe(policy, checkpoint, where, 2) if probe else None
     policy = policy.to(device) if hasattr(policy, "to") else policy
     audit.warn(watch.audit, "codevault.provenance(policy).audit.restore()")
-    why = "given by the caller" if allowed is None else allowed.reason
     origin = (where, checkpoint.path, checkpoint.manifest, plan.description, splint, why)
-    loadlog.note(where, checkpoint.manifest, None if splint is None else splint.name, why)
     release(splint)
     changed = None if splint is None else splint.audit
     remember(policy, Provenance(*origin, replay, findings, changed, contract, version, plan.env))

@@ -10,24 +10,43 @@ import contextlib
 import datetime
 import json
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from codevault import userdir
 
 if TYPE_CHECKING:
-    from codevault.manifest import Manifest
+    from codevault.splint import Splint
 
+GIVEN: Final = "given by the caller"
+"""Why code ran that the caller named."""
 _NAME: Final = "loads.jsonl"
 _LIMIT: Final = 1 << 20
 
 
-def note(uri: str, manifest: Manifest, splint: str | None, allowed: str) -> None:
-    """Adds a line.
+class Code(Protocol):
+    """What names code: a manifest, or a snapshot."""
+
+    @property
+    def repo(self) -> str | None:
+        """Where it is, or None."""
+
+    @property
+    def commit(self) -> str | None:
+        """Its full commit, or None."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of its files."""
+
+
+def note(uri: str, code: Code, policy: str | None, splint: Splint | None, allowed: str) -> None:
+    """Adds a line; called before any of the code runs, so that code that fails leaves one too.
 
     Args:
         uri: Where the checkpoint was read, without secrets.
-        manifest: The checkpoint's.
-        splint: The name of its code in this process; None for the application's own.
+        code: The code that will run.
+        policy: The identity that the checkpoint states; None for an old file.
+        splint: That code in this process; None for the application's own.
         allowed: Why it was allowed.
     """
     folder = userdir.state_folder("loads")
@@ -38,11 +57,11 @@ def note(uri: str, manifest: Manifest, splint: str | None, allowed: str) -> None
         "time": now.replace("+00:00", "Z"),
         "pid": os.getpid(),
         "uri": uri,
-        "repo": manifest.repo,
-        "commit": manifest.commit,
-        "digest": manifest.digest,
-        "policy": manifest.policy_digest,
-        "splint": splint,
+        "repo": code.repo,
+        "commit": code.commit,
+        "digest": code.digest,
+        "policy": policy,
+        "splint": None if splint is None else splint.name,
         "allowed": allowed,
     }
     path = os.path.join(folder, _NAME)

@@ -69,14 +69,14 @@ def provenance(policy: Any) -> Provenance:
     """Where `policy` came from.
 
     Raises:
-        CodevaultError: It was not loaded by `load_policy` in this process (a copy of such a policy
-            is another object).
+        CodevaultError: `load_policy` did not load it from a checkpoint in this process: a copy of
+            such a policy is another object, and an old file names no code.
     """
     found = recall(policy)
     if found is None:
         raise CodevaultError(
             f"nothing is known of this {type(policy).__qualname__}",
-            "it was not loaded by codevault.load_policy in this process, or it is a copy",
+            "it was not loaded from a checkpoint by load_policy in this process, or it is a copy",
             "codevault show URI  # what a checkpoint says of itself",
         )
     return found

@@ -64,6 +64,8 @@ def _canonical(scheme: str, host: str, port: int | None, path: str) -> str:
         ascii_host = host.lower().encode("idna").decode()
     except UnicodeError:
         ascii_host = host.lower()
+    if ":" in ascii_host:  # IPv6, whose last group must not read as a port
+        ascii_host = f"[{ascii_host}]"
     return f"{scheme}://{ascii_host}{f':{port}' if port else ''}/{'/'.join(segments)}"
 
 

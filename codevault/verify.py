@@ -28,7 +28,7 @@ def verify(uri: str | os.PathLike[str], *, cache: CachePath = None) -> dict[str,
     from codevault.weights import verify_digest
 
     vault = opened(cache)
-    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
+    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")), uri)
     allow(checkpoint.manifest, None)
     for name in checkpoint.members:
         if name != WEIGHTS:

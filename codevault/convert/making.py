@@ -64,7 +64,7 @@ def recognised(uri: str) -> OldFile:
     """
     path = fetched(uri, os.path.join(opened(None).roots[0], "checkpoints"))
     try:
-        open_checkpoint(path)
+        open_checkpoint(path, uri)
     except LegacyFormError as error:
         return oldforms.read(path, error.form)
     hint = f"codevault show {shlex.quote(shown(uri))}"

@@ -62,14 +62,14 @@ def diagnose(
     """
     where = shown(uri)
     vault = opened(cache)
-    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
+    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")), uri)
     manifest = checkpoint.manifest
     allowed = allow(manifest, trust)
     new = against_of(against, manifest, allowed, vault)
     try:
         old = _own(checkpoint, allowed, vault)
-        name = old.code.name if isinstance(old.code, Splint) else None
-        loadlog.note(where, manifest, name, allowed.reason)
+        splint = old.code if isinstance(old.code, Splint) else None
+        loadlog.note(where, manifest, manifest.policy_digest, splint, allowed.reason)
         try:
             return examined(checkpoint, where, old, new, env, vault)
         finally:

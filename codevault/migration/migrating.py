@@ -103,7 +103,7 @@ def migrate(
         ProbeError: The policy does not give the recorded outputs, or none are recorded.
     """
     asked, vault = request_of(uri, to, rules, roots, overlay), opened(cache)
-    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
+    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")), uri)
     if output is not None:
         _keep_apart(checkpoint, os.fspath(output), asked)
     source = checkpoint.manifest

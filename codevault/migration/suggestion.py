@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from codevault import architecture as arch
-from codevault import weights
+from codevault import loadlog, weights
 from codevault.arrival import moved, planned
 from codevault.chain import chain_for
 from codevault.checkpoint import open_checkpoint
@@ -103,11 +103,11 @@ def suggest_rules(
         CodeError: It was found and cannot be served.
     """
     where, vault = shown(uri), opened(cache)
-    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")))
+    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")), uri)
     weights.verify_digest(checkpoint)
     place = None if to is None else os.fspath(to)
     target = target_of(place, checkpoint.manifest, roots, overlay, trust, vault)
-    old, new = _old_side(checkpoint, trust, vault), Side(target.splint, str(target))
+    old, new = _old_side(checkpoint, where, trust, vault), Side(target.splint, str(target))
     chain = chain_for(rules, target.migrations, checkpoint.manifest)
     known = () if rules is not None else tuple(os.path.basename(each.name) for each in chain)
     with kept_rng(), alone(new), contextlib.suppress(Exception):
@@ -144,10 +144,13 @@ class _Case:
         return built_anew(self.checkpoint, self.target.splint, self.chain, seed)[0]
 
 
-def _old_side(checkpoint: Checkpoint, trust: Trust, vault: Cache) -> Side:
+def _old_side(checkpoint: Checkpoint, where: str, trust: Trust, vault: Cache) -> Side:
+    manifest = checkpoint.manifest
     try:
-        allowed = allow(checkpoint.manifest, trust)
-        return Side(used(checkpoint, allowed, vault, mount)[0], "its own code")
+        allowed = allow(manifest, trust)
+        splint = used(checkpoint, allowed, vault, mount)[0]
+        loadlog.note(where, manifest, manifest.policy_digest, splint, allowed.reason)
+        return Side(splint, "its own code")
     except CodevaultError as error:
         return Side(None, "its own code", error.what)
 

@@ -179,7 +179,7 @@ def _diagnosis(source: str, target: str, trust: Trust, vault: CachePath) -> str:
 
 
 def _keys(source: str, folder: str) -> str:
-    checkpoint = open_checkpoint(fetched(source, os.path.join(folder, "checkpoints")))
+    checkpoint = open_checkpoint(fetched(source, os.path.join(folder, "checkpoints")), source)
     rows = weights.map_weights(checkpoint).items()
     return "".join(f"{key} {list(value.shape)} {value.dtype}\n" for key, value in rows)
 

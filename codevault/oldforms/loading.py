@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from codevault import forms
+from codevault import forms, loadlog
 from codevault.build import check_kept
 from codevault.errors import RefusedError
 from codevault.oldforms.files import OldFile, load_weights
@@ -36,6 +36,7 @@ def load(old: OldFile, splint: Splint, env: Any, where: str) -> Any:
         raise forms.legacy(where, old.form, forms.code_options(splint.snapshot))
     line = forms.legacy(where, old.form, forms.code_options(splint.snapshot)).hint
     refuse_setup(old, where, f"{line} --allow-setup")
+    loadlog.note(where, splint.snapshot, None, splint, loadlog.GIVEN)
     described = architecture(old.recipe, splint, env)
     policy = build(described, splint, env)
     check_kept(policy, old.recipe.class_path)

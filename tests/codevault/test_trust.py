@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -293,6 +294,32 @@ def test_commit_that_no_branch_leads_to_is_not_covered_by_its_repository(
         load(tmp_path, trust=[f"{manifest.repo}@{stranger}"])
 
 
+def test_a_name_that_stands_for_other_code_in_the_cache_is_not_believed(
+    walker: Any, foreign: Any, tmp_path: Path
+) -> None:
+    """48 bits of a commit or of changes can be made to collide; what only reads fills the cache."""
+    from codevault.supply import snapshot_of
+    from codevault_cache import Cache
+
+    manifest = foreign()
+    real, vault = snapshot_of(manifest), Cache.open()
+    evil = {"src/walker/net.py": (0o100644, b"raise SystemExit('ran')")}
+    digest = vault.publish(evil)
+    twin = dataclasses.replace(real, commit=f"{str(real.commit)[:12]}{'0' * 28}", digest=digest)
+    assert twin.name == real.name
+    vault.record(twin)
+    honest = (tmp_path / "best.mpt").read_bytes()
+    changed(
+        tmp_path / "best.mpt",
+        "manifest.json",
+        lambda data: data.replace(manifest.digest.encode(), digest.encode()),
+    )
+    with pytest.raises(CodevaultError):
+        load(tmp_path, trust=[manifest.repo])
+    (tmp_path / "best.mpt").write_bytes(honest)
+    load(tmp_path, trust=[manifest.repo])
+
+
 @pytest.mark.parametrize("path", ["walker.net:torch.load", "walker.net.torch", "walker.net:SCALE"])
 def test_class_path_does_not_reach_what_own_modules_import(
     path: str, foreign: Any, tmp_path: Path
@@ -370,6 +397,14 @@ def test_spellings_of_one_repository(url: str) -> None:
 )
 def test_other_places_are_other_repositories(url: str) -> None:
     assert canonical(url) != "https://github.com/Metta-AI/metta"
+
+
+def test_a_port_is_no_part_of_an_address_of_numbers() -> None:
+    """`[::5]:8443` is a port of one machine, `[::5:8443]` another machine of its network."""
+    granted = grants.grant("https://[fd00::5]:8443/o/r")
+    assert granted.repo == "https://[fd00::5]:8443/o/r" != canonical("https://[fd00::5:8443]/o/r")
+    assert canonical("https://[FD00::5]:443/o/r.git") == "https://[fd00::5]/o/r"
+    assert grants.grant(str(granted)) == granted
 
 
 @pytest.mark.parametrize(
@@ -467,6 +502,35 @@ def test_trust_is_a_list(foreign: Any, tmp_path: Path) -> None:
     manifest = foreign()
     with pytest.raises(CodevaultError, match="not a list"):
         load(tmp_path, trust=manifest.repo)
+
+
+@EDITED
+def test_code_that_ends_the_load_leaves_a_line_too(
+    walker: Any, foreign: Any, tmp_path: Path
+) -> None:
+    """What ran is asked after the fact above all where it did not go well."""
+    from codevault import loadlog
+
+    walker.commit({"src/walker/net.py": "raise SystemExit('ran')"})
+    walker.git("push", "--quiet", "origin", "main")
+    manifest = foreign()
+    with pytest.raises(SystemExit):
+        load(tmp_path, trust=[manifest.repo])
+    assert [line["commit"] for line in loadlog.lines()] == [manifest.commit]
+
+
+def test_a_line_says_which_code_ran_where_the_caller_brought_it(
+    walker: Any, foreign: Any, tmp_path: Path
+) -> None:
+    from codevault import loadlog
+
+    manifest = foreign()
+    other = walker.commit({"src/walker/note.py": ""})
+    splint = codevault.load_code(walker.top, other)
+    load(tmp_path, code=splint)
+    (line,) = loadlog.lines()
+    assert (line["commit"], line["splint"]) == (other, splint.name)
+    assert (line["policy"], line["allowed"]) == (manifest.policy_digest, "given by the caller")
 
 
 def test_each_load_leaves_a_line_of_what_ran_and_why(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pickle
 import traceback
 import tracemalloc
 import zipfile
@@ -14,7 +15,7 @@ import torch
 
 import codevault
 from codevault.downloads import fetched
-from codevault.errors import CheckpointError, FetchError
+from codevault.errors import CheckpointError, FetchError, LegacyFormError
 from codevault.uri import local_path, opened, shown
 
 if TYPE_CHECKING:
@@ -239,6 +240,17 @@ def test_remote_errors_of_the_content_are_those_of_a_local_file(
             codevault.read_manifest(tmp_path / name)
         assert type(far.value) is type(near.value)
         assert near.value.reference == far.value.reference
+
+
+def test_errors_of_a_copy_name_the_address(remote: Any) -> None:
+    """Of a thousand addresses, the name of a local copy would not tell which one is broken."""
+    remote.pipe("/runs/torn.mpt", remote.cat("/runs/best.mpt")[:-50])
+    remote.pipe("/runs/old.pt", pickle.dumps({"a": 1}))
+    with pytest.raises(CheckpointError, match=r"memory://runs/torn\.mpt is incomplete"):
+        codevault.load_policy("memory://runs/torn.mpt")
+    with pytest.raises(LegacyFormError) as caught:
+        codevault.load_policy("memory://runs/old.pt")
+    assert caught.value.hint.startswith("codevault convert memory://runs/old.pt ")
 
 
 def test_remote_bomb_is_bounded_by_what_it_states_and_by_what_it_gives(remote: Any) -> None:
