@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch.nn.modules.batchnorm import _NormBase
 
+from codevault.compilednames import named_as
 from codevault.errors import StateDictError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def assign(policy: Any, tensors: Mapping[str, torch.Tensor], *, where: str, hint
     if not isinstance(policy, torch.nn.Module):
         _load_other(policy, tensors, where, hint)
         return
+    tensors = named_as(policy, tensors)
     targets = _targets(policy, tensors)
     if targets is None:
         _load_plainly(policy, tensors, where, hint)

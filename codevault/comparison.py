@@ -19,6 +19,7 @@ TOLERANCES: Final[Mapping[str, tuple[float, float]]] = {
     "float16": (1e-3, 2e-2),
     "bfloat16": (1e-3, 2e-2),
     "complex64": (1e-6, 1e-4),
+    "complex128": (1e-12, 1e-9),
 }
 """Absolute tolerance, and tolerance relative to the largest recorded value, by dtype.
 

@@ -1,4 +1,8 @@
-"""One run's folder of checkpoints: their names, what they say, and which of them are kept."""
+"""One run's folder of checkpoints: their names, what they say, and which of them are kept.
+
+A checkpoint names the trainer's state that belongs to it: while an epoch is saved again, the state
+of the one that is still there stays beside the new one.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import contextlib
 import math
 import os
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -14,7 +19,8 @@ from codevault.show import read_manifest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_NAME: Final = re.compile(r"epoch-(\d{8,})\.(mpt|trainer)")
+_NAME: Final = re.compile(r"epoch-(\d{8,})\.mpt")
+_TRAINER: Final = re.compile(r"epoch-(\d{8,})\.[0-9a-f]{12}\.trainer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +32,14 @@ class RunCheckpoint:
         path: The `.mpt` file.
         metrics: What `save` was given.
         created: UTC time in ISO 8601.
+        trainer: sha256 of the trainer's state that was saved with it; empty if it names none.
     """
 
     epoch: int
     path: str
     metrics: Mapping[str, float]
     created: str
+    trainer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +52,20 @@ class Keep:
     mode: Literal["max", "min"]
 
 
-def path_of(folder: str, epoch: int, suffix: str = "mpt") -> str:
-    """The file of an epoch: the checkpoint, or with `"trainer"` the trainer's state."""
-    return os.path.join(folder, f"epoch-{epoch:08d}.{suffix}")
+def path_of(folder: str, epoch: int) -> str:
+    """The checkpoint of an epoch."""
+    return os.path.join(folder, f"epoch-{epoch:08d}.mpt")
 
 
-def epochs(folder: str, suffix: str = "mpt") -> list[int]:
-    """The epochs that have such a file, in order; none if there is no folder."""
+def trainer_of(folder: str, epoch: int, digest: str) -> str:
+    """The trainer's state of an epoch, by its sha256."""
+    return os.path.join(folder, f"epoch-{epoch:08d}.{digest[:12]}.trainer")
+
+
+def epochs(folder: str) -> list[int]:
+    """The epochs that have a checkpoint, in order; none if there is no folder."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
-    found = [match for name in names if (match := _NAME.fullmatch(name))]
-    return sorted({int(match[1]) for match in found if match[2] == suffix})
+    return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
 
 
 def described(folder: str, epoch: int) -> RunCheckpoint:
@@ -65,7 +77,8 @@ def described(folder: str, epoch: int) -> RunCheckpoint:
     path = path_of(folder, epoch)
     manifest = read_manifest(path)
     metrics = {k: float(v) for k, v in manifest.metadata.get("metrics", {}).items()}
-    return RunCheckpoint(epoch, path, metrics, manifest.created)
+    trainer = str(manifest.metadata.get("trainer", ""))
+    return RunCheckpoint(epoch, path, metrics, manifest.created, trainer)
 
 
 def recorded(metrics: Mapping[str, float]) -> dict[str, float | str]:
@@ -89,6 +102,20 @@ def prune(folder: str, keep: Keep) -> None:
         kept = {*there[-keep.last :], *(c.epoch for c in best)}
         for epoch in set(there) - kept:
             os.unlink(path_of(folder, epoch))
-    for epoch in set(epochs(folder, "trainer")) - set(epochs(folder)):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path_of(folder, epoch, "trainer"))
+    left = set(epochs(folder))
+    for epoch, states in _trainers(folder).items():
+        kept_states = states if epoch in left else []
+        if len(kept_states) > 1:  # it was saved again: its checkpoint tells which one counts
+            kept_states = [trainer_of(folder, epoch, described(folder, epoch).trainer)]
+        for path in set(states) - set(kept_states):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _trainers(folder: str) -> Mapping[int, list[str]]:
+    """The files of trainers' states, by epoch."""
+    found = defaultdict(list)
+    for name in os.listdir(folder):
+        if match := _TRAINER.fullmatch(name):
+            found[int(match[1])].append(os.path.join(folder, name))
+    return found

@@ -55,7 +55,9 @@ DTYPES: Final[Mapping[str, torch.dtype]] = {
     if hasattr(torch, attribute)
 }
 """The format's names of torch's dtypes."""
-_FORMAT_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
+_WIDE: Final = "complex128"
+"""The metadata that names tensors of pairs: the format has no complex numbers of 128 bits."""
+_FORMAT_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()} | {torch.complex128: "F64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,9 @@ def prepare(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) ->
     faults += [f"{name!a} is no Unicode" for name in tensors if not name.isascii() and unfit(name)]
     if faults:
         raise CaptureError(
-            f"{len(faults)} of {len(tensors)} tensors cannot be saved", "; ".join(faults[:10])
+            f"{len(faults)} of {len(tensors)} tensors cannot be saved",
+            "; ".join(faults[:10]),
+            "register_buffer(..., persistent=False)  # for what a load makes anew; else change it",
         )
     # The format allows no holes. Multiples of 64 bytes come first, so that each of them is aligned
     # as torch aligns its own; the rest by size of dtype, so that each is aligned to its dtype.
@@ -123,12 +127,15 @@ def prepare(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) ->
         tensors.items(),
         key=lambda item: (item[1].nbytes % ALIGN != 0, -item[1].itemsize, item[0]),
     )
-    entries: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    wide = [name for name, tensor in ordered if tensor.dtype is torch.complex128]
+    texts = {**metadata, **({_WIDE: json.dumps(wide)} if wide else {})}
+    entries: dict[str, Any] = {"__metadata__": dict(sorted(texts.items()))} if texts else {}
     place = 0
     for name, tensor in ordered:
         end = place + tensor.nbytes
+        shape = [*tensor.shape, *([2] if tensor.dtype is torch.complex128 else [])]
         dtype = _FORMAT_NAMES[tensor.dtype]
-        entries[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [place, end]}
+        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [place, end]}
         place = end
     plain = json.dumps(entries, separators=(",", ":"), ensure_ascii=False)
     text = plain.encode()
@@ -179,7 +186,8 @@ def parse(
         if wrong := unfit(entries):
             raise ValueError(f"it {wrong}")
         metadata = entries.pop("__metadata__", None) or {}
-        items = [_entry(name, entry) for name, entry in entries.items()]
+        wide = set(plain_json(metadata.pop(_WIDE, "[]")))
+        items = [_entry(name, entry, wide) for name, entry in entries.items()]
         base, end = start + 8 + length, 0
         for name, _, _, low, high in sorted(items, key=lambda item: item[3:]):
             if low != end:
@@ -200,7 +208,7 @@ def parse(
     }, metadata
 
 
-def _entry(name: str, entry: Any) -> tuple[str, torch.dtype, list[int], int, int]:
+def _entry(name: str, entry: Any, wide: set[Any]) -> tuple[str, torch.dtype, list[int], int, int]:
     dtype = DTYPES.get(entry["dtype"])
     if dtype is None:
         raise ValueError(
@@ -216,7 +224,11 @@ def _entry(name: str, entry: Any) -> tuple[str, torch.dtype, list[int], int, int
         raise ValueError(f"{name!r} has a shape or place beyond all memory")
     if high - low != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{name!r} has shape {shape} and {high - low} bytes")
-    return name, dtype, shape, low, high
+    if name not in wide:
+        return name, dtype, shape, low, high
+    if dtype is not torch.float64 or shape[-1:] != [2]:
+        raise ValueError(f"{name!r} is no tensor of pairs")
+    return name, torch.complex128, shape[:-1], low, high
 
 
 def _view(buffer: Any, dtype: torch.dtype, shape: list[int], offset: int) -> torch.Tensor:

@@ -5,6 +5,7 @@ One safetensors file beside each checkpoint: tensors, and the rest as JSON. Noth
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import sys
@@ -22,6 +23,8 @@ from codevault.writer import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from codevault.tensorfile import Prepared
 
 _FORMAT: Final = 1
 
@@ -79,20 +82,29 @@ def packed(state: TrainerState, buffers: Mapping[str, torch.Tensor]) -> Nest:
     return nest
 
 
-def write(nest: Nest, path: str) -> None:
-    """Writes what `packed` gave; the file is whole, or what was there before stays.
+def prepare(nest: Nest) -> Prepared:
+    """Lays out what `packed` gave as a file, and computes its digest."""
+    text = json.dumps({"format": _FORMAT, "structure": nest.structure}, separators=(",", ":"))
+    return tensorfile.prepare(nest.tensors, {"trainer": text})
+
+
+def write(prepared: Prepared, path: str) -> None:
+    """Writes what `prepare` gave; the file is whole, or what was there before stays.
 
     Raises:
         CheckpointError: It cannot be written there.
     """
-    text = json.dumps({"format": _FORMAT, "structure": nest.structure}, separators=(",", ":"))
     with replacing(path) as file:
-        for chunk in tensorfile.prepare(nest.tensors, {"trainer": text}).chunks():
+        for chunk in prepared.chunks():
             file.write(chunk)
 
 
-def read(path: str) -> TrainerState:
+def read(path: str, digest: str = "") -> TrainerState:
     """Reads what `write` wrote.
+
+    Args:
+        path: The file.
+        digest: The sha256 that it must have; empty where nobody states one.
 
     Raises:
         CheckpointError: There is no such file, or it is damaged.
@@ -103,6 +115,9 @@ def read(path: str) -> TrainerState:
             data = bytearray(file.read())
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read", str(error), hint) from error
+    if digest and (found := hashlib.sha256(data).hexdigest()) != digest:
+        why = f"sha256 {found}, and its checkpoint states {digest}"
+        raise CheckpointError(f"{path} is not the trainer state that was saved", why, hint)
     tensors, metadata = tensorfile.parse(data, 0, len(data), path)
     try:
         raw = plain_json(metadata["trainer"])
@@ -117,3 +132,18 @@ def read(path: str) -> TrainerState:
             escaped(f"{type(error).__name__}: {error}")[:300],
             hint,
         ) from error
+
+
+def fill(optimizer: Any, state: TrainerState, path: str) -> None:
+    """Puts the saved state into an optimizer.
+
+    Raises:
+        CheckpointError: There is none: training would go on otherwise than it began.
+    """
+    if state.optimizer is None:
+        raise CheckpointError(
+            f"{path} holds no optimizer's state",
+            "save was not given the optimizer",
+            "run.resume(policy)  # the weights and generators alone",
+        )
+    optimizer.load_state_dict(state.optimizer)

@@ -13,7 +13,7 @@ from codevault.checkpoint import open_checkpoint
 from codevault.draft import Draft, draft, write
 from codevault.errors import CodevaultError, MissingCheckpointError
 from codevault.load import load_policy
-from codevault.runfolder import Keep, RunCheckpoint, epochs, path_of
+from codevault.runfolder import Keep, RunCheckpoint, epochs, path_of, trainer_of
 from codevault.unwrap import unwrap
 
 if TYPE_CHECKING:
@@ -213,20 +213,21 @@ class CheckpointManager:
             What was saved; None for a run without checkpoints.
 
         Raises:
-            CheckpointError: The newest checkpoint, or its trainer state, cannot be read.
+            CheckpointError: The newest checkpoint or its trainer state cannot be read, or was saved
+                without an optimizer.
         """
         self.wait()
         if not epochs(self.run_dir):
             return None
-        epoch = self._latest()
-        trainer = trainerstate.read(path_of(self.run_dir, epoch, "trainer"))
-        found = runfolder.described(self.run_dir, epoch)
+        found = runfolder.described(self.run_dir, self._latest())
+        epoch, path = found.epoch, trainer_of(self.run_dir, found.epoch, found.trainer)
+        trainer = trainerstate.read(path, found.trainer)
         if policy is None:
             policy = load_policy(found.path)
         else:
             weights.fill(unwrap(policy), open_checkpoint(found.path))
-        if optimizer is not None and trainer.optimizer is not None:
-            optimizer.load_state_dict(trainer.optimizer)
+        if optimizer is not None:
+            trainerstate.fill(optimizer, trainer, path)
         trainerstate.set_generators(trainer.generators)
         return Resumed(policy, epoch, found.metrics, trainer.optimizer, trainer.state)
 
@@ -240,7 +241,9 @@ class CheckpointManager:
         return known[-1]
 
     def _write(self, epoch: int, part: Draft, trainer: Nest, *, rehearse: bool = False) -> None:
-        """The trainer's state first: a checkpoint that is there can be resumed."""
-        trainerstate.write(trainer, path_of(self.run_dir, epoch, "trainer"))
-        write(part, path_of(self.run_dir, epoch), rehearse=rehearse)
+        """The trainer's state first: a checkpoint that is there can be resumed, and names it."""
+        prepared = trainerstate.prepare(trainer)
+        trainerstate.write(prepared, trainer_of(self.run_dir, epoch, prepared.sha256))
+        named = {**part.metadata, "trainer": prepared.sha256}
+        write(replace(part, metadata=named), path_of(self.run_dir, epoch), rehearse=rehearse)
         runfolder.prune(self.run_dir, self._keep)

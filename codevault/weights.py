@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import mmap
@@ -17,6 +18,7 @@ from codevault import tensorfile
 from codevault.archive import RESTORE, Member, chunks
 from codevault.assignment import assign
 from codevault.checkpoint import WEIGHTS, Checkpoint, open_file, read_member
+from codevault.compilednames import named_as
 from codevault.errors import CaptureError, CheckpointError, StateDictError, WeightsDigestError
 from codevault.tensorfile import Prepared
 
@@ -155,13 +157,14 @@ def copied(state: Mapping[str, Any], buffers: Mapping[str, Any]) -> dict[str, An
     """
     copies: dict[object, torch.Tensor] = {}
     made: dict[str, Any] = {}
+    free = {id(buffer): buffer for buffer in buffers.values()}  # tied entries share one
     for name, value in state.items():
         if not isinstance(value, torch.Tensor) or tensorfile.refusal(value):
             made[name] = value  # `prepare` says what is wrong with it
             continue
         same = _memory(value) or name
         if same not in copies:
-            copies[same] = copying.copied(value, buffers.get(name))
+            copies[same] = copying.copied(value, free.pop(id(buffers.get(name)), None))
         made[name] = copies[same]
     return made
 
@@ -175,7 +178,7 @@ def fill(policy: torch.nn.Module, checkpoint: Checkpoint) -> None:
     """
     verify_digest(checkpoint)
     try:
-        policy.load_state_dict(map_weights(checkpoint))
+        policy.load_state_dict(named_as(policy, map_weights(checkpoint)))
     except RuntimeError as error:
         raise StateDictError(
             f"the weights of {checkpoint.path} do not fit this {type(policy).__qualname__}",
@@ -191,8 +194,7 @@ def _map(checkpoint: Checkpoint, member: Member) -> tuple[Any, int]:
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(fd, member.offset, member.size, os.POSIX_FADV_WILLNEED)
         skip = member.offset % mmap.ALLOCATIONGRANULARITY
-        # Private and writable: training in place copies the pages that it writes, and never
-        # writes to the file.
+        # Private and writable: what trains in place copies the pages that it writes.
         try:
             mapping = mmap.mmap(
                 fd,
@@ -223,7 +225,8 @@ def _verify(fd: int, checkpoint: Checkpoint) -> None:
 
 
 def _mark(status: os.stat_result, checkpoint: Checkpoint) -> str:
-    place = (status.st_dev, status.st_ino, status.st_size)
+    # Nodes may share a home, and each reads a file by a way of its own.
+    place = (os.uname().nodename, status.st_dev, status.st_ino, status.st_size)
     times = (status.st_mtime_ns, status.st_ctime_ns)
     return hashlib.sha256(repr((place, times, checkpoint.manifest.weights)).encode()).hexdigest()
 
@@ -243,7 +246,5 @@ def _settled(status: os.stat_result) -> bool:
 
 
 def _leave(path: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except OSError:
-        return

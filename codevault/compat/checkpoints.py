@@ -50,7 +50,8 @@ class SimpleCheckpointManager:
         state = trainerstate.TrainerState(
             optimizer.state_dict(), trainerstate.generators(), counters
         )
-        trainerstate.write(trainerstate.packed(state, {}), self._trainer_path())
+        packed = trainerstate.packed(state, {})
+        trainerstate.write(trainerstate.prepare(packed), self._trainer_path())
 
     def load_trainer_state(self) -> dict[str, Any] | None:
         """`optimizer_state`, `epoch` and `agent_step`, or None if none were saved.

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import codevault
+from codevault import trainerstate
 from codevault.draft import write
 from codevault.errors import CaptureError, CheckpointError, MissingCheckpointError, StateDictError
 
@@ -154,7 +155,9 @@ def test_what_is_kept(walker: Any, tmp_path: Path, quick: list[str]) -> None:
     assert run.best().epoch == 40
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        f"epoch-{e:08d}.{suffix}" for e in (10, 40, 50, 60) for suffix in ("mpt", "trainer")
+        f"epoch-{c.epoch:08d}.{suffix}"
+        for c in run.checkpoints()
+        for suffix in ("mpt", f"{c.trainer[:12]}.trainer")
     }
     low = codevault.CheckpointManager(folder, mode="min")
     assert low.best().epoch == 50
@@ -191,15 +194,72 @@ def test_trainer_state_that_cannot_be_saved_or_read(
     run = codevault.CheckpointManager(tmp_path)
     with pytest.raises(CaptureError, match="trainer's state cannot be saved"):
         run.save(walker.net.Walker(), state={"schedule": object()})
-    path = Path(run.save(walker.net.Walker())).with_suffix(".trainer")
+    run.save(walker.net.Walker())
+    (path,) = tmp_path.glob("*.trainer")
     data = path.read_bytes()
     for damaged in (data[:40], b"", data.replace(b"format", b"formaT")):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError):
-            run.resume(walker.net.Walker())
+            trainerstate.read(str(path))
     path.unlink()
     with pytest.raises(CheckpointError, match="cannot be read"):
         run.resume(walker.net.Walker())
+
+
+def test_a_flipped_byte_of_a_trainers_state_is_found(
+    walker: Any, tmp_path: Path, quick: list[str]
+) -> None:
+    """A flipped bit in a moment of the optimizer would change the training without a sound."""
+    policy, optimizer = fresh(walker)
+    trained(policy, optimizer, 1)
+    run = codevault.CheckpointManager(tmp_path)
+    run.save(policy, optimizer)
+    (path,) = tmp_path.glob("*.trainer")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="not the trainer state that was saved"):
+        run.resume(policy, optimizer)
+
+
+def test_resuming_an_optimizer_that_was_not_saved_is_an_error(
+    walker: Any, tmp_path: Path, quick: list[str]
+) -> None:
+    policy, optimizer = fresh(walker)
+    run = codevault.CheckpointManager(tmp_path)
+    run.save(policy)
+    with pytest.raises(CheckpointError, match="holds no optimizer") as caught:
+        run.resume(policy, optimizer)
+    assert caught.value.hint.startswith("run.resume(policy)")
+    assert run.resume(policy) is not None
+
+
+def test_a_trainer_that_dies_while_it_saves_an_epoch_again_resumes_the_one_before(
+    walker: Any, tmp_path: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of one save never meet the optimizer of another."""
+    policy, optimizer = fresh(walker)
+    run = codevault.CheckpointManager(tmp_path)
+    trained(policy, optimizer, 1)
+    run.save(policy, optimizer, 3, state="first")
+    before = [float(s["step"]) for s in optimizer.state.values()], policy(OBS)
+    trained(policy, optimizer, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("codevault.training.write", _full)  # after the trainer's state was written
+        run.save(policy, optimizer, 3, state="second")
+        with pytest.raises(CheckpointError, match="no space"):
+            run.wait()
+    resumed = run.resume(policy, optimizer)
+    assert resumed is not None
+    assert resumed.state == "first"
+    assert [float(s["step"]) for s in optimizer.state.values()] == before[0]
+    assert torch.equal(policy(OBS), before[1])
+    run.save(policy, optimizer, 3, state="third")
+    run.close()
+    assert len(list(tmp_path.glob("*.trainer"))) == 1
+    again = run.resume(policy, optimizer)
+    assert again is not None
+    assert again.state == "third"
 
 
 def test_an_error_of_the_writer_is_raised_by_the_next_save(

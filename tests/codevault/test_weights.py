@@ -12,6 +12,7 @@ import threading
 import tracemalloc
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,7 +64,7 @@ def bits(tensor: torch.Tensor) -> bytes:
 tensors_strategy = st.dictionaries(
     st.text(min_size=1, max_size=12).filter(lambda name: name != "__metadata__"),
     st.tuples(
-        st.sampled_from(sorted(tensorfile.DTYPES)),
+        st.sampled_from([*sorted(tensorfile.DTYPES), "pairs"]),
         st.lists(st.integers(0, 5), max_size=3),
         st.integers(0, 2**31),
     ),
@@ -76,7 +77,7 @@ tensors_strategy = st.dictionaries(
 def test_any_tensors_come_back_bit_by_bit(drawn: dict[str, tuple[str, list[int], int]]) -> None:
     state = {}
     for name, (dtype, shape, seed) in drawn.items():
-        kind = tensorfile.DTYPES[dtype]
+        kind = tensorfile.DTYPES.get(dtype, torch.complex128)  # which is written as pairs
         generator = torch.Generator().manual_seed(seed)
         size = [*shape, kind.itemsize]
         high = 2 if kind is torch.bool else 256
@@ -141,12 +142,21 @@ def test_tied_entries_are_stored_once_and_come_back_as_one_object(tmp_path: Path
     assert all(torch.equal(tensor, table) for tensor in mapped.values())
 
 
+def test_copies_of_entries_that_were_tied_before_are_two() -> None:
+    """The memory of an earlier copy is used once, also where two names had it."""
+    tied = torch.ones(3)
+    before = weights.copied({"a": tied, "b": tied}, {})
+    assert before["a"] is before["b"]
+    after = weights.copied({"a": torch.zeros(3), "b": torch.full((3,), 2.0)}, before)
+    assert [tensor.tolist() for tensor in after.values()] == [[0.0] * 3, [2.0] * 3]
+
+
 def test_what_cannot_be_saved_is_named_at_once() -> None:
     state = {
         "ok": torch.zeros(1),
         "sparse": torch.eye(2).to_sparse(),
         "meta": torch.zeros(1, device="meta"),
-        "wide": torch.zeros(1, dtype=torch.complex128),
+        "wide": torch.empty(1, dtype=torch.bits8),
         "lazy": nn.LazyLinear(3).weight,
     }
     with pytest.raises(CaptureError) as caught:
@@ -238,6 +248,18 @@ def test_a_file_is_verified_once_until_it_changes(
     with pytest.raises(WeightsDigestError):
         weights.verify_digest_once(open_checkpoint(tmp_path / "a"), str(marks))
     assert os.listdir(marks) == [mark]
+
+
+def test_each_node_verifies_for_itself_where_they_share_a_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, marks = save(tmp_path / "a", {"w": torch.zeros(64)}), tmp_path / "marks"
+    marks.mkdir()
+    monkeypatch.setattr(weights, "_settled", lambda _: True)
+    for node in ("one", "two", "one"):
+        monkeypatch.setattr(os, "uname", lambda node=node: SimpleNamespace(nodename=node))
+        weights.verify_digest_once(checkpoint, str(marks))
+    assert len(os.listdir(marks)) == 2
 
 
 def test_an_unusable_marks_folder_means_verifying_each_time(
@@ -750,3 +772,31 @@ def test_empty_tensors_of_any_shape_come_back(tmp_path: Path) -> None:
     assert {name: tensor.shape for name, tensor in again.items()} == {
         name: tensor.shape for name, tensor in state.items()
     }
+
+
+def compiled(policy: nn.Module, *parts: str) -> nn.Module:
+    for part in parts:
+        setattr(policy, part, torch.compile(getattr(policy, part), backend="eager"))
+    return policy
+
+
+@pytest.mark.parametrize("there", [(), ("head",), ("encoder", "core")])
+@pytest.mark.parametrize("here", [(), ("head",), ("encoder", "head")])
+def test_parts_that_are_compiled_on_one_side_only_take_their_weights(
+    tmp_path: Path, there: tuple[str, ...], here: tuple[str, ...]
+) -> None:
+    """`torch.compile` of a part renames its weights, which makes them no other weights."""
+    source = trained(Recurrent)
+    checkpoint = save(tmp_path / "a", compiled(copy.deepcopy(source), *there).state_dict())
+    policy, filled = compiled(Recurrent(), *here), compiled(Recurrent(), *here)
+    weights.assign(policy, weights.map_weights(checkpoint), where="t")
+    weights.fill(filled, checkpoint)
+    for loaded in (policy, filled):
+        values = [bits(tensor) for tensor in loaded.state_dict().values()]
+        assert values == [bits(tensor) for tensor in source.state_dict().values()]
+
+
+def test_names_that_are_two_without_the_compilers_mark_are_not_joined() -> None:
+    both = {"head._orig_mod.weight": torch.ones(4, 32), "head.weight": torch.zeros(4, 32)}
+    with pytest.raises(StateDictError, match=r"unexpected in file: head\._orig_mod\.weight"):
+        weights.assign(Recurrent(), {**Recurrent().state_dict(), **both}, where="t")
