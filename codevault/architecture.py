@@ -119,7 +119,7 @@ def encode(value: Any, name_of: NameOf, where: str) -> Any:
 
 
 def _encode(value: Any, name_of: NameOf, where: str) -> Any:
-    if isinstance(value, enum.Enum):
+    if isinstance(value, enum.Enum) and value.name in type(value).__members__:
         return {"$ref": f"{name_of(type(value), where)}.{value.name}"}
     if value is None or isinstance(value, bool | int | float | str):
         return value if type(value) in (type(None), bool, int, float, str) else _plain(value, where)
@@ -246,5 +246,5 @@ def _plain(value: Any, where: str) -> Any:
     raise CaptureError(
         f"{where} is a {kind}, a subclass of plain data",
         "it would come back as another type",
-        f"hand {where} over as {type(value).__mro__[-2].__name__}({where})",
+        f"hand over what int(...), float(...) or str(...) makes of {where}",
     )

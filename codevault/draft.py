@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import inspect
 import os
 import platform
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +27,6 @@ from codevault.version import VERSION
 from codevault_cache.limits import OBJECTS_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from codevault.captured import Captured, Selection
     from codevault.probe import Probe
 
@@ -93,6 +93,7 @@ def draft(
     else:
         chosen = {"class_path": type(policy)} if architecture is None else architecture
         described = arch.describe(chosen, code.name_of)
+        _check_call(chosen, described["class_path"])
     environment = arch.encode(env, code.name_of, "env")
     if env is None and loaded is not None:
         environment = loaded.env
@@ -167,6 +168,31 @@ def write(draft: Draft, path: str, *, rehearse: bool) -> Manifest:
             os.unlink(trial)
     trust.remember_saved(manifest)
     return manifest
+
+
+def _check_call(architecture: Any, path: str) -> None:
+    """Sees to it that a load can call what an architecture names; `env` may be given then.
+
+    Raises:
+        CaptureError: It does not take these arguments.
+    """
+    if not isinstance(architecture, Mapping) or "fields" in architecture:
+        return
+    try:
+        signature = inspect.signature(arch.target_of(architecture))
+    except ValueError:
+        return  # it is written in C
+    try:
+        args, kwargs = architecture.get("args", ()), dict(architecture.get("kwargs", {}))
+        if "env" in signature.parameters.keys() - signature.bind_partial(*args, **kwargs).arguments:
+            kwargs["env"] = None
+        signature.bind(*args, **kwargs)
+    except (TypeError, ValueError) as error:
+        raise CaptureError(
+            f"no load could build the policy: {path} does not take the arguments given",
+            str(error),
+            f"save_policy(..., architecture={{'class_path': {path!r}, 'kwargs': {{...}}}})",
+        ) from None
 
 
 def _no_name(thing: Any, where: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from codevault.manifest import Manifest
 
 _CHILD: Final = """\
-import sys
-sys.path[:0] = sys.argv[3:]
+import json, sys
+ours, shared = json.loads(sys.argv[3])
+sys.path[:] = [*ours, *sys.path, *shared]
 import codevault
 codevault.load_policy(sys.argv[1], trust=["sha256:" + sys.argv[2]])
 """
@@ -27,6 +29,9 @@ _SECONDS: Final = 600
 def rehearse(path: str, manifest: Manifest) -> None:
     """Loads the checkpoint at `path` and replays its probe, in a process that knows nothing else.
 
+    What is shared stays the application's: where there is such code, it finds what this process
+    finds. Own names are never looked up there.
+
     Raises:
         CaptureError: That failed; the child's last words are in the message.
     """
@@ -34,7 +39,9 @@ def rehearse(path: str, manifest: Manifest) -> None:
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         for name in ("CODEVAULT_CACHE", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
             environment[name] = os.path.join(folder, name)
-        arguments = [os.path.abspath(path), manifest.checkpoint_digest, *our_folders()]
+        shared = [os.path.abspath(entry) for entry in sys.path] if manifest.shared else []
+        paths = json.dumps([our_folders(), shared])
+        arguments = [os.path.abspath(path), manifest.checkpoint_digest, paths]
         try:
             done = subprocess.run(
                 [sys.executable, "-P", "-c", _CHILD, *arguments],

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import enum
 import hashlib
+import sys
 import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,9 @@ CONFIG = {
         class Kind(enum.Enum):
             HARD = 1
             SOFT = 2
+        class Bits(enum.IntFlag):
+            LEFT = 1
+            RIGHT = 2
         def squash(x):
             return torch.tanh(x)
     """,
@@ -152,6 +156,34 @@ def test_what_is_no_plain_data_is_refused_by_argument(
     with pytest.raises(CaptureError, match=named):
         save(tmp_path, net.Net(4, [net.Layer()], net.squash), architecture)
     assert not (tmp_path / "best.mpt").exists()
+
+
+def test_arguments_that_no_load_could_call_with_are_refused_when_they_are_saved(
+    net: Any, tmp_path: Path
+) -> None:
+    policy = net.Net(4, [net.Layer()], net.squash)
+    cases: list[tuple[Any, str]] = [
+        (None, "missing a required argument: 'obs'"),
+        ({"class_path": net.Net, "args": [4]}, "missing a required argument: 'layers'"),
+        ({"class_path": "gait.net.by_env", "kwargs": {"wdth": 3}}, "wdth"),
+        ({"class_path": "gait.net:odd", "kwargs": 3}, "not iterable"),
+    ]
+    for architecture, why in cases:
+        with pytest.raises(CaptureError, match="no load could build the policy") as caught:
+            save(tmp_path, policy, architecture)
+        assert why in caught.value.why
+        assert "class_path" in caught.value.hint
+    assert not (tmp_path / "best.mpt").exists()
+
+
+def test_a_combination_of_flags_is_no_name(net: Any, tmp_path: Path) -> None:
+    bits: Any = sys.modules["gait.act"].__dict__["Bits"]
+    policy = net.odd(1)
+    save(tmp_path, policy, {"class_path": net.odd, "kwargs": {"value": bits.LEFT}})
+    load(tmp_path)
+    with pytest.raises(CaptureError, match=r"kwargs\.value is a gait") as caught:
+        save(tmp_path, policy, {"class_path": net.odd, "kwargs": {"value": bits.LEFT | bits.RIGHT}})
+    assert "int(...)" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -417,3 +417,18 @@ def test_overlay_of_a_splint_is_kept_when_its_policy_is_saved(walker: Any, tmp_p
     assert torch.equal(again(OBS), policy(OBS))
     assert type(again) is type(policy)
     assert splint.import_module("walker.scale").SCALE == 7.0
+
+
+def test_rehearsal_takes_what_is_shared_from_the_application(project: Any, tmp_path: Path) -> None:
+    """It lies in the application's folder, where no fresh process would look by itself."""
+    project.commit(
+        {
+            "src/gait/__init__.py": "",
+            "src/gait/net.py": "import torch\nfrom shared_env import api\n"
+            "class Net(torch.nn.Linear):\n    def __init__(self): super().__init__(4, api.SIZE)\n",
+            "src/shared_env/__init__.py": "",
+            "src/shared_env/api.py": "SIZE = 2\n",
+        }
+    )
+    policy = project.load("gait.net").Net()
+    assert save(tmp_path, policy, shared=["shared_env"], rehearse=True).shared == ("shared_env",)
