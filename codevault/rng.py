@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,3 +39,31 @@ def kept_rng() -> Iterator[None]:
                 seed()
         else:
             vars(torch.cuda._lazy_seed_tracker).update(waiting)  # noqa: SLF001
+
+
+def own_state(value: Any) -> Any:
+    """The state of a generator object of Python, numpy or torch as plain data; None for others."""
+    import torch
+
+    numpy = sys.modules.get("numpy")
+    if isinstance(value, torch.Generator):
+        return value.get_state()
+    if isinstance(value, random.Random) and not isinstance(value, random.SystemRandom):
+        return value.getstate()
+    if numpy is not None and isinstance(value, numpy.random.Generator):
+        return value.bit_generator.state
+    return None
+
+
+def set_own_state(generator: Any, state: Any) -> None:
+    """Puts a generator object into the state that `own_state` gave.
+
+    Raises:
+        ValueError: It is a generator of another kind; so do TypeError and RuntimeError say.
+    """
+    if isinstance(generator, random.Random):
+        generator.setstate(state)
+    elif hasattr(generator, "bit_generator"):
+        generator.bit_generator.state = state
+    else:
+        generator.set_state(state)

@@ -12,6 +12,7 @@ import torch
 from codevault.memory import filled
 from codevault.nest import Nest, equal, is_tensordict, others, pack, same, unpack
 from codevault.noise import shake, shaken
+from codevault.rng import own_state, set_own_state
 from codevault.understudy import owners, understudy_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 EMPTY: Final = pack({}, "state")
 """The state of a policy without any."""
+_GENERATOR: Final = "<generator>"
+"""What a key ends in whose value is the state of the generator of that name."""
 _INTERNAL: Final = frozenset(vars(torch.nn.Module()))
 
 
@@ -113,7 +116,7 @@ def arguments_of(inputs: Nest) -> Sequence[Mapping[str, Any]]:
 
 
 def _remembered(policy: Any) -> dict[str, Nest]:
-    """The policy's attributes of plain data that no state_dict holds, by path."""
+    """The policy's attributes that no state_dict holds, by path: plain data and generators."""
     found = {}
     for path, owner in owners(policy):
         values = {name: value for name, value in vars(owner).items() if name not in _INTERNAL}
@@ -122,6 +125,8 @@ def _remembered(policy: Any) -> dict[str, Nest]:
             values |= {n: b for n, b in owner._buffers.items() if n in transient}
         for name, value in values.items():
             key = f"{path}.{name}" if path else name
+            if (own := own_state(value)) is not None:
+                key, value = f"{key}.{_GENERATOR}", own
             if _is_data(value, 0):
                 nest = pack(value, f"state.{key}")
                 if not others(nest.structure):
@@ -149,8 +154,12 @@ def _restore(policy: Any, state: Mapping[str, Any]) -> list[str]:
     for key, value in state.items():
         path, _, name = key.rpartition(".")
         try:
-            setattr(places[path], name, value)
-        except (KeyError, TypeError, AttributeError):
+            if name == _GENERATOR:
+                path, _, name = path.rpartition(".")
+                set_own_state(vars(places[path])[name], value)
+            else:
+                setattr(places[path], name, value)
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError):
             unset.append(f"state.{key} (the policy has no place for it)")
     return unset
 

@@ -18,7 +18,7 @@ import torch
 
 from codevault.nest import same
 from codevault.precision import full_precision
-from codevault.rng import kept_rng
+from codevault.rng import kept_rng, own_state, set_own_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -186,12 +186,8 @@ def _keep(value: Any, undo: list[Callable[[], None]], seen: set[int], depth: int
     elif isinstance(value, tuple):
         for item in value:
             _keep(item, undo, seen, depth + 1)
-    elif isinstance(value, torch.Generator):
-        state = value.get_state()
-        undo.append(partial(_ignore, value.set_state, state))
-    elif isinstance(value, random.Random):
-        old = value.getstate()
-        undo.append(partial(_ignore, value.setstate, old))
+    elif (state := own_state(value)) is not None:
+        undo.append(partial(set_own_state, value, state))
 
 
 def _keep_tensor(value: torch.Tensor, undo: list[Callable[[], None]]) -> None:
@@ -206,10 +202,6 @@ def _keep_tensor(value: torch.Tensor, undo: list[Callable[[], None]]) -> None:
             value.detach().copy_(kept)
 
     undo.append(put_values_back)
-
-
-def _ignore(call: Callable[[Any], object], argument: Any) -> None:
-    call(argument)
 
 
 @contextmanager

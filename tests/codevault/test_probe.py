@@ -257,6 +257,35 @@ def test_recurrent_state_that_was_there_when_saved_is_part_of_the_probe() -> Non
     assert not other.ok
 
 
+class Dicey(nn.Module):
+    """Draws from generators of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(8, 4)
+        self.noise = torch.Generator().manual_seed(1)
+        self.dice, self.rolls = random.Random(1), numpy.random.default_rng(1)
+
+    def forward(self, obs: Any) -> Any:
+        drawn = torch.rand(4, generator=self.noise) + self.dice.random() + self.rolls.random()
+        return self.net(obs) * drawn
+
+
+def test_generators_of_its_own_go_on_from_where_they_were_when_saved() -> None:
+    """A policy that was trained for a while is not the one that its class makes."""
+    policy, fresh = made(Dicey), made(Dicey)
+    policy(OBS)
+    recorded = probefile.from_bytes(probefile.to_bytes(probes.record(policy, OBS)))
+    for _ in range(2):  # and the policy that was loaded keeps its own
+        replay = probes.check(fresh, recorded, "a.mpt")
+        assert replay.difference == 0.0
+    names = {f"{name}.<generator>" for name in ("noise", "dice", "rolls")}
+    assert set(replay.restored) == names
+    assert torch.equal(fresh(OBS), made(Dicey)(OBS))
+    other = probes.replay(made(Mlp), recorded)
+    assert {text.partition(" ")[0] for text in other.skipped} == {f"state.{n}" for n in names}
+
+
 def test_a_state_attribute_without_a_place_is_listed() -> None:
     class Outer(nn.Module):
         def __init__(self, part: nn.Module) -> None:
