@@ -113,6 +113,12 @@ def moved(
     return made
 
 
+def placed(policy: Any, device: Any) -> Any:
+    """The policy on a device; one of its own kind may move itself, and return nothing."""
+    moved_there = policy.to(device) if hasattr(policy, "to") else None
+    return policy if moved_there is None else moved_there
+
+
 def replay_probe(policy: Any, checkpoint: Checkpoint, where: str, level: int) -> Replay | None:
     """Replays the probe of a checkpoint; warns if there is none, `level` frames up.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codevault import architecture as arch
 from codevault import audit, errors, loadlog, outlook
-from codevault.arrival import assign_weights, planned, replay_probe
+from codevault.arrival import assign_weights, placed, planned, replay_probe
 from codevault.build import CodeVersion, CurrentCode, build, check_kept, environment, explained
 from codevault.chain import chain_of_application, named_by
 from codevault.checkpoint import Checkpoint, open_checkpoint
@@ -114,7 +114,7 @@ def load_policy(
         check_kept(policy, plan.description["class_path"])
         assign_weights(policy, checkpoint, where, hint, chosen, plan.chain)
         replay = replay_probe(policy, checkpoint, where, 2) if probe else None
-    policy = policy.to(device) if hasattr(policy, "to") else policy
+    policy = placed(policy, device)
     audit.warn(watch.audit, "codevault.provenance(policy).audit.restore()")
     origin = (where, checkpoint.path, checkpoint.manifest, plan.description, splint, why)
     release(splint)
@@ -231,7 +231,7 @@ def _old_form(path: str, form: str, splint: Splint, env: Any, device: Any, where
         watch.settle()
     audit.warn(watch.audit, "code.audit.restore()")
     warnings.warn(f"{where} has no probe: nothing shows that it behaves", ProbeWarning, 3)
-    return policy.to(device) if hasattr(policy, "to") else policy
+    return placed(policy, device)
 
 
 def _version(contract: Contract | None, manifest: Manifest, chosen: CodeVersion) -> str | None:

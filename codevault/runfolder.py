@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import re
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"epoch-(\d{8,})\.mpt")
 _TRAINER: Final = re.compile(r"epoch-(\d{8,})\.[0-9a-f]{12}\.trainer")
+_PARTIAL: Final = re.compile(
+    r"\.codevault-[0-9a-f]{16}\.tmp|epoch-\d{8,}\.mpt\.\d+-[0-9a-f]{8}\.rehearsal"
+)
+_STALE: Final = 3600.0
+"""Seconds after which a file that nobody wrote to is not being written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,10 @@ def ranked(checkpoints: Sequence[RunCheckpoint], keep: Keep) -> list[RunCheckpoi
 
 
 def prune(folder: str, keep: Keep) -> None:
-    """Deletes what no rule keeps: a checkpoint first, then its trainer's state."""
+    """Deletes what no rule keeps: a checkpoint first, then its trainer's state.
+
+    What a killed trainer left half written goes too, once nobody can be writing it any more.
+    """
     there = epochs(folder)
     if keep.last is not None and len(there) > keep.last:
         best = ranked([described(folder, e) for e in there], keep)[: keep.best] if keep.best else []
@@ -109,6 +118,11 @@ def prune(folder: str, keep: Keep) -> None:
             kept_states = [trainer_of(folder, epoch, described(folder, epoch).trainer)]
         for path in set(states) - set(kept_states):
             with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        with contextlib.suppress(FileNotFoundError):
+            if _PARTIAL.fullmatch(name) and time.time() - os.lstat(path).st_mtime > _STALE:
                 os.unlink(path)
 
 

@@ -176,6 +176,23 @@ def test_arguments_that_no_load_could_call_with_are_refused_when_they_are_saved(
     assert not (tmp_path / "best.mpt").exists()
 
 
+def test_a_policy_that_moves_itself_is_returned_all_the_same(project: Any, tmp_path: Path) -> None:
+    project.commit(
+        {
+            "src/gait/__init__.py": "",
+            "src/gait/own.py": "import torch\nclass Own:\n"
+            "    def __init__(self): self.w = torch.ones(2)\n"
+            "    def state_dict(self): return {'w': self.w}\n"
+            "    def load_state_dict(self, state): self.w = state['w']\n"
+            "    def to(self, device): self.w = self.w.to(device)\n"
+            "    def __call__(self, obs): return obs * self.w\n",
+        }
+    )
+    own = project.load("gait.own").Own()
+    codevault.save_policy(tmp_path / "best.mpt", own, probe=torch.ones(2))
+    assert torch.equal(load(tmp_path)(torch.ones(2)), torch.ones(2))
+
+
 def test_a_combination_of_flags_is_no_name(net: Any, tmp_path: Path) -> None:
     bits: Any = sys.modules["gait.act"].__dict__["Bits"]
     policy = net.odd(1)

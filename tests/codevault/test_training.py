@@ -365,3 +365,18 @@ def test_listing_never_reads_weights(walker: Any, tmp_path: Path, quick: list[st
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True
     )
     assert done.stdout.strip() == str([{"score": 2.0}]), done.stderr
+
+
+def test_what_a_killed_trainer_left_half_written_is_removed_later(
+    walker: Any, tmp_path: Path, quick: list[str]
+) -> None:
+    """Each may have the size of a checkpoint; one that is being written is left alone."""
+    half = [f".codevault-{'0' * 16}.tmp", "epoch-00000000.mpt.17-0badcafe.rehearsal"]
+    kept = [f".codevault-{'1' * 16}.tmp", "notes.tmp"]
+    for name in (*half, *kept):
+        (tmp_path / name).write_bytes(b"PK")
+    for name in (*half, "notes.tmp"):
+        os.utime(tmp_path / name, (0, 0))
+    codevault.CheckpointManager(tmp_path).save(walker.net.Walker())
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left & {*half, *kept} == set(kept)
