@@ -103,7 +103,6 @@ def load_policy(
     why = loadlog.GIVEN if allowed is None else allowed.reason
     ran = code.snapshot if isinstance(code, Splint) else checkpoint.manifest
     loadlog.note(where, ran, checkpoint.manifest.policy_digest, splint, why)
-    hint = _HINTS[splint is not None]
     failing = diagnosed(uri, env, chain, trust, cache) if code == "current" else nullcontext()
     with failing, kept_rng(), explained(checkpoint.manifest), _audited(splint) as watch:
         plan = planned(arch.read(checkpoint), checkpoint.manifest.env, chain, chosen)
@@ -112,7 +111,7 @@ def load_policy(
         policy = build(plan.description, chosen, given)
         watch.settle()
         check_kept(policy, plan.description["class_path"])
-        assign_weights(policy, checkpoint, where, hint, chosen, plan.chain)
+        assign_weights(policy, checkpoint, where, _HINTS[splint is not None], chosen, plan.chain)
         replay = replay_probe(policy, checkpoint, where, 2) if probe else None
     policy = placed(policy, device)
     audit.warn(watch.audit, "codevault.provenance(policy).audit.restore()")
