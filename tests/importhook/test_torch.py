@@ -167,3 +167,47 @@ def test_scripted_and_traced_modules(net: Any) -> None:
     assert torch.equal(traced(x), model(x))
     graph = torch.fx.symbolic_trace(model)
     assert torch.equal(graph(x), model(x))
+
+
+NAMED = """
+    import importlib, importlib.util, sys, torch
+
+    class Named(torch.nn.Module):
+        def __init__(self, kind):
+            super().__init__()
+            self.kind = kind
+        def forward(self, x):
+            return x * getattr(self, self.kind)()
+        def import_module(self):
+            return importlib.import_module("pkg.constants").SCALE
+        def import_function(self):
+            return __import__("pkg.constants", fromlist=["SCALE"]).SCALE
+        def modules(self):
+            import pkg.constants
+            return sys.modules["pkg.constants"].SCALE
+        def text(self):
+            space = {}
+            exec("from pkg.constants import SCALE", space)
+            return space["SCALE"]
+        def spec(self):
+            return 3.0 if "old" in importlib.util.find_spec("pkg.constants").origin else 0.0
+        def spelled(self):
+            return 3.0 if f"{type(self).__module__}" == "pkg.named" else 0.0
+    """
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_strings_named_modules_when_compiled(put: Put, host: Any) -> None:
+    """The graph breaks there, and the old code's are found: see docs/limits.md."""
+    host(HOST)
+    importlib.import_module("pkg.constants")
+    put(
+        {f"old/{path}": text for path, text in OLD.items()} | {"old/pkg/named.py": NAMED},
+        roots=["old"],
+    )
+    named = importlib.import_module(f"{NAME}.pkg.named")
+    for kind in ("import_module", "import_function", "modules", "text", "spec", "spelled"):
+        torch._dynamo.reset()
+        policy = named.Named(kind)
+        compiled = torch.compile(policy, backend="eager")
+        assert policy(torch.ones(1)).item() == compiled(torch.ones(1)).item() == 3.0, kind
