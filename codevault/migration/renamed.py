@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from codevault.evolve.keys import rows_of
 from codevault.evolve.roles import Roles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import torch
+    from collections.abc import Mapping, Sequence
 
     from codevault.evolve.moves import Moved
 
@@ -47,6 +47,24 @@ def roles_after(
     unused = {key for key, was in kept.items() if was in old.unused}
     unused |= {key for key in there.state if key not in kept and key in new.unused}
     return Roles(gradients, frozenset(unused), old.precision), new
+
+
+def touched(
+    untouched: Sequence[str] | None, before: Any, ran: tuple[Roles, Roles] | None, there: Moved
+) -> frozenset[str]:
+    """Keys that a run of the old policy touched: outputs that are equal without one do not need it.
+
+    Args:
+        untouched: Parameters that the recorded run did not touch; None where that is not known.
+        before: The policy that the old code builds, or None: of its buffers only `ran` tells.
+        ran: The roles of both versions, or None.
+        there: What rules made of the weights.
+    """
+    if untouched is None or not isinstance(before, torch.nn.Module):
+        return frozenset()
+    buffers = {key for key, _ in before.named_buffers()}
+    unseen = {*untouched, *(buffers if ran is None else buffers & ran[0].unused)}
+    return frozenset(key for key, old in there.origin.items() if not unseen & set(old))
 
 
 def _kept(file: Mapping[str, torch.Tensor], there: Moved) -> dict[str, str]:

@@ -25,7 +25,7 @@ from codevault.migration.attempt import built as built_anew
 from codevault.migration.attempt import recorded
 from codevault.migration.known import Known
 from codevault.migration.question import Answer, answered
-from codevault.migration.renamed import roles_after, rows_after
+from codevault.migration.renamed import roles_after, rows_after, touched
 from codevault.migration.rulestext import Config, Weights, config_text, rules_text
 from codevault.migration.target import Target, target_of
 from codevault.probe import replay
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     import torch
 
     from codevault.checkpoint import Checkpoint
-    from codevault.evolve.moves import Moved
     from codevault.evolve.rules import Rules
     from codevault.load import Overlay
     from codevault.probe import Probe
@@ -179,7 +178,8 @@ def _suggested(
     state = there.state
     probe = recorded(case.checkpoint)
     rows = rows_after(file, before, there), rows_of(after, pair[0])
-    roles = roles_after(probed_roles(before, pair[0], probe), file, there)
+    ran = probed_roles(before, pair[0], probe)
+    roles = roles_after(ran, file, there)
     match = match_state_dicts(*rows, tied=copies, roles=roles)
     known = Known(state, after, other, match, copies)
     answer = Answer({}, "")
@@ -193,7 +193,8 @@ def _suggested(
     fills, unset = known.unset(answer.taken, left)
     if not left and not unset and probe is not None:
         agrees = _agrees(pair[0], probe, known.placed(answer.taken, ()))
-    seen = _seen(case.checkpoint, there) if agrees else frozenset()
+    part = case.checkpoint.manifest.probe
+    seen = touched(part.untouched, before, ran, there) if agrees and part else frozenset()
     homeless = tuple(key for key in match.dropped if key not in seen)
     note = _note(agrees, (len(left), len(unset), len(homeless)), answer.text)
     if dropped := len(match.dropped) - len(homeless):
@@ -218,15 +219,6 @@ def _suggested(
         agrees=None if agrees and homeless else agrees,
         note=note,
     )
-
-
-def _seen(checkpoint: Checkpoint, there: Moved) -> frozenset[str]:
-    """The keys that the recorded run touched: outputs that are equal without one do not need it."""
-    part = checkpoint.manifest.probe
-    if part is None or part.untouched is None:
-        return frozenset()
-    unseen = set(part.untouched)
-    return frozenset(key for key, old in there.origin.items() if not unseen & set(old))
 
 
 def _agrees(policy: Any, probe: Probe, state: Mapping[str, torch.Tensor]) -> bool:

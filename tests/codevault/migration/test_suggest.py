@@ -192,21 +192,24 @@ def test_weights_without_a_place_that_the_probe_does_not_see_are_asked(
     more = str(WALKER["src/walker/net.py"]).replace(
         "self.act = act", "self.act = act; self.critic = torch.nn.Linear(8, 3)"
     )
+    more = more.replace(
+        "3)\n", "3)\n                self.critic.register_buffer('mean', torch.ones(5))\n"
+    )
     saved(project, tmp_path, {**WALKER, "src/walker/net.py": more}, "Walker")
     project.commit({"src/walker/net.py": WALKER["src/walker/net.py"]})
     found = suggested(tmp_path, project)
     assert found.agrees is None
-    assert found.asked == {"critic.weight": (), "critic.bias": ()}
-    assert found.note.endswith("agrees; 2 old keys have no place, and are asked")
-    assert "# OPEN: critic and all in it, 2 keys, has no place" in found.text
-    with pytest.raises(codevault.CodevaultError, match="2 old keys without a place"):
+    assert found.asked == {"critic.weight": (), "critic.bias": (), "critic.mean": ()}
+    assert found.note.endswith("agrees; 3 old keys have no place, and are asked")
+    assert "# OPEN: critic and all in it, 3 keys, has no place" in found.text
+    with pytest.raises(codevault.CodevaultError, match="3 old keys without a place"):
         codevault.migrate(tmp_path / "a.mpt", to=project.top, rules=[tmp_path / "r.toml"])
     answered = found.text.replace(
         '# [[rule]]\n# drop = "critic"\n# hits', "[[rule]]\ndrop = 'critic'\nhits"
     )
     (tmp_path / "r.toml").write_text(answered)
     done = codevault.migrate(tmp_path / "a.mpt", to=project.top, rules=[tmp_path / "r.toml"])
-    assert set(done.dropped) == {"critic.weight", "critic.bias"}
+    assert set(done.dropped) == {"critic.weight", "critic.bias", "critic.mean"}
 
 
 def test_weights_without_a_place_that_the_outputs_do_not_need_are_dropped(
@@ -215,13 +218,16 @@ def test_weights_without_a_place_that_the_outputs_do_not_need_are_dropped(
     more = str(WALKER["src/walker/net.py"]).replace(
         "self.act = act", "self.act = act; self.spare = torch.nn.Linear(4, 3)"
     )
-    more = more.replace("return ", "self.spare(obs); return ")
+    more = more.replace(
+        "3)\n", "3)\n                self.spare.register_buffer('mean', torch.ones(5))\n"
+    )
+    more = more.replace("return ", "self.spare(obs) + self.spare.mean[:3]; return ")
     saved(project, tmp_path, {**WALKER, "src/walker/net.py": more}, "Walker")
     project.commit({"src/walker/net.py": WALKER["src/walker/net.py"]})
     found = suggested(tmp_path, project)
     assert found.agrees is True
-    assert found.note.endswith("agrees; 2 old keys are dropped, which its outputs do not need")
-    assert '\ndrop = "spare"\nhits = 2' in found.text
+    assert found.note.endswith("agrees; 3 old keys are dropped, which its outputs do not need")
+    assert '\ndrop = "spare"\nhits = 3' in found.text
 
 
 def test_without_a_probe_nothing_is_dropped(project: Any, tmp_path: Path) -> None:
