@@ -107,7 +107,7 @@ def draft(
         state=policy.state_dict(),
         probe=recorded,
         metadata=arch.encode(dict(metadata or {}), _no_name, "metadata"),
-        migrated=loaded.manifest.migrated if loaded is not None else (),
+        migrated=loaded.recorded.migrated if loaded and loaded.recorded else (),
     )
 
 

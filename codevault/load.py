@@ -106,7 +106,7 @@ def load_policy(
     failing = diagnosed(uri, env, chain, trust, cache) if code == "current" else nullcontext()
     with failing, kept_rng(), explained(checkpoint.manifest), _audited(splint) as watch:
         plan = planned(arch.read(checkpoint), checkpoint.manifest.env, chain, chosen)
-        version = _version(contract, checkpoint.manifest, chosen)
+        version = None if contract is None else contract.version_of(checkpoint.manifest, chosen)
         given = _environment(env, contract, version, plan.env, chosen)
         policy = build(plan.description, chosen, given)
         watch.settle()
@@ -226,16 +226,13 @@ def _old_form(path: str, form: str, splint: Splint, env: Any, device: Any, where
 
     old = oldforms.read(path, form)
     with kept_rng(), _audited(splint) as watch:
-        policy = oldforms.load(old, splint, env, where)
+        policy, described = oldforms.load(old, splint, env, where)
         watch.settle()
     audit.warn(watch.audit, "code.audit.restore()")
     warnings.warn(f"{where} has no probe: nothing shows that it behaves", ProbeWarning, 3)
-    return placed(policy, device)
-
-
-def _version(contract: Contract | None, manifest: Manifest, chosen: CodeVersion) -> str | None:
-    """The version of the interface that the policy knows; None where nobody asks."""
-    return None if contract is None else contract.version_of(manifest, chosen)
+    policy = placed(policy, device)
+    oldforms.remember_origin(policy, described, old, splint, env, where)
+    return policy
 
 
 def _environment(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ class Provenance:
     Attributes:
         uri: Where the checkpoint was read.
         path: The local file with its bytes.
-        manifest: The checkpoint's manifest.
+        recorded: The checkpoint's manifest, or None for an old file; see `manifest`.
         architecture: The architecture that was built, plain data: as it stands in the checkpoint,
             or as rules made it.
         splint: The code the policy runs; None if it was built with the current code.
@@ -38,7 +39,7 @@ class Provenance:
 
     uri: str
     path: str
-    manifest: Manifest
+    recorded: Manifest | None
     architecture: dict[str, Any]
     splint: Splint | None
     allowed: str
@@ -48,6 +49,21 @@ class Provenance:
     contract: Contract | None = None
     version: str | None = None
     env: Any = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """The checkpoint's manifest.
+
+        Raises:
+            CodevaultError: It was no checkpoint but an old file, which has none.
+        """
+        if self.recorded is None:
+            raise CodevaultError(
+                f"{self.uri} is an old file, which says nothing of its code",
+                "it was loaded with code of the caller",
+                f"codevault convert {shlex.quote(self.uri)} -o new.mpt --repo URL --commit SHA",
+            )
+        return self.recorded
 
 
 _known: dict[int, tuple[weakref.ref[Any], Provenance]] = {}
@@ -69,14 +85,14 @@ def provenance(policy: Any) -> Provenance:
     """Where `policy` came from.
 
     Raises:
-        CodevaultError: `load_policy` did not load it from a checkpoint in this process: a copy of
-            such a policy is another object, and an old file names no code.
+        CodevaultError: It was not loaded by `load_policy` in this process (a copy of such a policy
+            is another object).
     """
     found = recall(policy)
     if found is None:
         raise CodevaultError(
             f"nothing is known of this {type(policy).__qualname__}",
-            "it was not loaded from a checkpoint by load_policy in this process, or it is a copy",
+            "it was not loaded by codevault.load_policy in this process, or it is a copy",
             "codevault show URI  # what a checkpoint says of itself",
         )
     return found

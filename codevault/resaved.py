@@ -30,7 +30,12 @@ def code_of(policy: Any, splint: Splint, said: Selection) -> Captured:
             "leave them out, or mount it otherwise with codevault.load_code(...)",
         )
     known = recall(policy)
-    if known is not None and known.splint is not None and known.splint.name == splint.name:
+    if (
+        known is not None
+        and known.recorded is not None
+        and known.splint is not None
+        and known.splint.name == splint.name
+    ):
         return _again(known, splint)
     snapshot = splint.snapshot
     overlay = splint.overlay

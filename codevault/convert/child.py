@@ -33,8 +33,8 @@ def main(folder: str) -> None:
 def _done(task: dict[str, Any], folder: str) -> dict[str, Any]:
     from codevault import forms
     from codevault.convert import spaces
-    from codevault.convert.harvest import Harvest, harvest, namer
-    from codevault.oldforms import OldFile
+    from codevault.convert.harvest import Harvest, harvest
+    from codevault.oldforms import OldFile, namer
     from codevault.splint import mount
     from codevault_cache import Cache, Snapshot
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-import codevault_importhook as hook
 from codevault import architecture as arch
 from codevault.errors import CaptureError, ConvertError
+from codevault.oldforms import namer
 from codevault.unwrap import unwrap
 
 if TYPE_CHECKING:
@@ -119,18 +119,6 @@ def guess(policy: Any, splint: Splint, given: Mapping[str, Any]) -> Guess:
             if parameter.default is parameter.empty:
                 missing.append(name)
     return Guess(name_of(cls, "class"), found, tuple(missing))
-
-
-def namer(splint: Splint) -> arch.NameOf:
-    """Names the code's own classes and functions; raises CaptureError for others."""
-
-    def name_of(thing: Any, where: str) -> str:
-        home = getattr(thing, "__module__", None)
-        if not isinstance(home, str) or not splint.defines(home) or "<" in thing.__qualname__:
-            raise CaptureError(f"{where} is not the code's own")
-        return f"{hook.strip(home)}:{thing.__qualname__}"
-
-    return name_of
 
 
 def _is_state(thing: Any) -> bool:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
+from codevault import architecture as arch
 from codevault import forms, loadlog
 from codevault.build import check_kept
-from codevault.errors import RefusedError
+from codevault.errors import CaptureError, RefusedError
 from codevault.oldforms.files import OldFile, load_weights
-from codevault.oldforms.recipe import architecture, build
+from codevault.oldforms.recipe import architecture, build, namer
+from codevault.provenances import Provenance, remember
 
 if TYPE_CHECKING:
     from codevault.splint import Splint
 
 
-def load(old: OldFile, splint: Splint, env: Any, where: str) -> Any:
+def load(old: OldFile, splint: Splint, env: Any, where: str) -> tuple[Any, Any]:
     """Builds the policy of an old file and gives it its weights.
 
     Args:
@@ -22,6 +25,9 @@ def load(old: OldFile, splint: Splint, env: Any, where: str) -> Any:
         splint: Its code.
         env: The environment description; None where its class needs none.
         where: The file, for messages.
+
+    Returns:
+        The policy, and its architecture as `save_policy` takes it.
 
     Raises:
         LegacyFormError: It needs an unpickler, or does not say how its policy is built.
@@ -42,7 +48,18 @@ def load(old: OldFile, splint: Splint, env: Any, where: str) -> Any:
     check_kept(policy, old.recipe.class_path)
     hint = "name the commit that it was trained with: codevault.load_code(repo, commit)"
     weights.assign(policy, load_weights(old), where=where, hint=hint)
-    return policy
+    return policy, described
+
+
+def remember_origin(
+    policy: Any, described: Any, old: OldFile, splint: Splint, env: Any, where: str
+) -> None:
+    """Keeps where a policy came from, and how it was built; what `load` gave is given back."""
+    name_of = namer(splint)
+    with contextlib.suppress(CaptureError):  # what stands in no checkpoint is not kept either
+        plain, given = arch.describe(described, name_of), arch.encode(env, name_of, "env")
+        found = (where, old.path, None, plain, splint, loadlog.GIVEN, None, (), splint.audit)
+        remember(policy, Provenance(*found, env=given))
 
 
 def refuse_setup(old: OldFile, where: str, line: str) -> None:

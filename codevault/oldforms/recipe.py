@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import codevault_importhook as hook
 from codevault.build import call, own, policy_of, required
-from codevault.errors import BuildError
+from codevault.errors import BuildError, CaptureError
 
 if TYPE_CHECKING:
+    from codevault import architecture as arch
     from codevault.splint import Splint
 
 
@@ -136,3 +138,15 @@ def _default(cls: Any) -> Any:
         return cls()
     except (TypeError, ValueError):
         return None
+
+
+def namer(splint: Splint) -> arch.NameOf:
+    """Names the code's own classes and functions; raises CaptureError for others."""
+
+    def name_of(thing: Any, where: str) -> str:
+        home = getattr(thing, "__module__", None)
+        if not isinstance(home, str) or not splint.defines(home) or "<" in thing.__qualname__:
+            raise CaptureError(f"{where} is not the code's own")
+        return f"{hook.strip(home)}:{thing.__qualname__}"
+
+    return name_of

@@ -14,6 +14,7 @@ from codevault.errors import (
     BuildError,
     CheckpointError,
     CodeError,
+    CodevaultError,
     ConvertError,
     LegacyFormError,
     ProbeWarning,
@@ -63,6 +64,13 @@ def test_metta_zip(gait: Any, tmp_path: Path, spec: str) -> None:
             old, code=gait.splint, env=gait.splint.load_symbol("gait.info:Info")()
         )
     assert torch.equal(loaded(OBS), net(OBS))
+    found = codevault.provenance(loaded)
+    assert (found.uri, found.splint) == (str(old), gait.splint)
+    with pytest.raises(CodevaultError, match="is an old file") as caught:
+        _ = found.manifest
+    assert caught.value.hint.startswith(f"codevault convert {old} ")
+    codevault.save_policy(tmp_path / "again.mpt", loaded, probe=OBS)  # as it was loaded
+    assert torch.equal(codevault.load_policy(tmp_path / "again.mpt")(OBS), net(OBS))
 
 
 def test_metta_parts_become_the_classes_that_they_name(gait: Any, tmp_path: Path) -> None:
