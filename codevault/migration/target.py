@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from codevault.captured import Captured, Selection
 from codevault.convert import spaces
 from codevault.diff.sides import named
-from codevault.errors import CaptureError, CodevaultError, RefusedError, UsageError
+from codevault.errors import (
+    CaptureError,
+    CodevaultError,
+    MissingCheckpointError,
+    RefusedError,
+    UsageError,
+)
 from codevault.evolve.ownimports import modules_of
 from codevault.load import load_code
 from codevault.resaved import code_of
@@ -68,8 +74,8 @@ def target_of(
     """The code that is meant.
 
     Args:
-        to: A folder as it is now, a full commit, or `REPOSITORY@COMMIT`; None means the work tree
-            around this folder.
+        to: A folder as it is now (the whole work tree around it), a full commit, or
+            `REPOSITORY@COMMIT`; None means the work tree around this folder.
         manifest: Of the checkpoint. Where neither caller nor repository say roots and shared
             names, it does.
         roots: Folders of the import path; None takes what the repository states.
@@ -91,7 +97,7 @@ def target_of(
             "this folder is in no git work tree",
             "codevault migrate URI --to FOLDER",
         )
-    what = named(text, None)
+    what = _named(text)
     if what.pinned is not None or what.repo is None:
         raise UsageError(
             f"{text} is a checkpoint, and a policy is moved to code",
@@ -99,12 +105,13 @@ def target_of(
             f"codevault migrate URI --to {what.repo or 'FOLDER'}",
         )
     shared = _granted(what, overlay, manifest, trust, cache)
-    load = partial(load_code, what.repo, what.commit, cache=cache)
+    top = find_worktree(what.repo) if what.commit is None else None
+    repo = top or what.repo
+    load = partial(load_code, repo, what.commit, cache=cache)
     splint = _rooted(partial(load, overlay=overlay), manifest, roots, shared)
     if overlay is None and (laid := _laid(splint, manifest)):
         overlay, snapshot = laid, splint.snapshot
         splint = load(roots=snapshot.roots, shared=snapshot.shared, overlay=laid)
-    top = find_worktree(what.repo) if what.commit is None else None
     if overlay is not None and top is not None:
         raise UsageError(
             f"files are to be laid over {text}, which is a folder as it is now",
@@ -113,8 +120,19 @@ def target_of(
         )
     if top is not None:
         return Target(splint, top, stated_of(top).contract, rules_of(top))
-    stated, migrations = rules_at(splint, what.repo, cache)
+    stated, migrations = rules_at(splint, repo, cache)
     return Target(splint, None, stated.contract, migrations)
+
+
+def _named(text: str) -> Named:
+    try:
+        return named(text, None)
+    except MissingCheckpointError:
+        raise UsageError(
+            f"{ascii(text)[:100]} is neither a folder nor a full commit",
+            "branches, tags and short ids may name other code tomorrow",
+            "codevault migrate URI --to $(git rev-parse REVISION)",
+        ) from None
 
 
 def _granted(

@@ -155,7 +155,7 @@ def _named(to: str | None) -> str:
     path, at, commit = to.rpartition("@")
     if at and os.path.isdir(path):
         return f"{os.path.abspath(path)}@{commit}"
-    return os.path.abspath(to) if os.path.isdir(to) else to
+    return find_worktree(to) or os.path.abspath(to) if os.path.isdir(to) else to
 
 
 def _readme(source: str, target: str, line: Sequence[str], found: Suggestion) -> str:

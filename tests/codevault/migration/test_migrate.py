@@ -288,6 +288,15 @@ def test_rules_of_the_repository_are_chained(old: Any, tmp_path: Path) -> None:
     assert saved.migrations == ("0001-nets.toml", "0002-tower.toml")
 
 
+def test_a_folder_of_a_work_tree_means_the_whole(old: Any) -> None:
+    done = codevault.migrate(old.path, old.new, to=old.project.top / "src", rules=[old.rules])
+    assert done.manifest is not None
+    assert done.manifest.commit == old.today
+    for to in ("main", "nowhere/robots"):
+        with pytest.raises(UsageError, match="neither a folder nor a full commit"):
+            codevault.migrate(old.path, to=to, rules=[old.rules])
+
+
 def test_a_commit_brings_its_own_rules_files(old: Any) -> None:
     """Also where they lie outside of the roots; what came later does not count."""
     pyproject = '[tool.codevault]\nroots = ["src"]\nmigrations = "moves"\ncontract = "2"\n'
