@@ -7,7 +7,7 @@ folders, with large blobs left behind. A server that refuses either is asked for
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from codevault_cache.blobs import SMALL_BLOBS, get_blobs, tried
 from codevault_cache.depot import add_pack, depot
 from codevault_cache.errors import CommitNotFound, CredentialsMissing
 from codevault_cache.gittree import Damaged, GitSource, Objects, source_at
+from codevault_cache.publish import written
 from codevault_cache.wire import wire
 
 if TYPE_CHECKING:
@@ -73,10 +74,17 @@ def bring(
     Yields:
         Their trees, in order, or why one is not to be had; a blob that they lack was left behind by
         the server.
+
+    Raises:
+        Unwritable: The cache's folder does not take what comes.
+        CacheError: The server does not answer, or has no such repository.
     """
-    paths.prepare(root)
     path = paths.objects(root, paths.depot_key(repo))
-    with depot(path, jobs[0].commit) as store, wire(address) as server:
+    with ExitStack() as stack:
+        stack.enter_context(written(root))
+        paths.prepare(root)
+        store = stack.enter_context(depot(path, jobs[0].commit))
+        server = stack.enter_context(wire(address))
         try:
             try:
                 sources = _brought(Fetch(store, server, paths.tmp(root), {}), jobs)
@@ -179,7 +187,9 @@ class Fetch:
 
 def _null(want: str) -> CommitNotFound:
     """Why the null id is not asked for: the library would ask for nothing at all."""
-    return CommitNotFound(f"No repository has {want}.", "It is git's word for no commit.", "")
+    return CommitNotFound(
+        f"No repository has {want}.", "It is git's word for no commit.", "git rev-parse HEAD"
+    )
 
 
 def _brought(fetch: Fetch, jobs: Sequence[Job]) -> list[GitSource | CacheError]:

@@ -7,6 +7,7 @@ mirror that is stale, cut short, lying or silent is passed over, and the next or
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import time
@@ -34,8 +35,9 @@ _AT_ONCE = 4
 
 _LONG_SECONDS = 5.0
 _AGAIN_SECONDS = 60.0
+_NOBODY_THERE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 _silent: dict[str, float] = {}
-"""When a mirror that was long in failing is asked again: others want many snapshots of it."""
+"""When a mirror that cannot be reached, or was long in failing, is asked again."""
 
 
 def mirrored(cache: Cache, wanted: Mapping[int, Wanted]) -> dict[int, Snapshot]:
@@ -118,9 +120,10 @@ def _is_absent(error: FileNotFoundError) -> bool:
 
 def _pass_over(url: str, trouble: BaseException, seconds: float) -> None:
     why = f"{type(trouble).__name__}: {trouble}"
+    lost = getattr(trouble, "errno", None) in _NOBODY_THERE
     if isinstance(trouble, CacheError):
         why = trouble.what
-    elif seconds > _LONG_SECONDS:
+    elif lost or seconds > _LONG_SECONDS:
         _silent[url] = time.monotonic() + _AGAIN_SECONDS
     place = re.sub(r"(?<=://)[^/]*@|\?.*", "", url)
     _log.warning("the mirror %s is passed over: %s", _printable(place), _printable(why))

@@ -92,12 +92,17 @@ def is_noted(cache: Cache, line: bytes) -> bool:
 
 
 def note(cache: Cache, line: bytes) -> None:
-    """Write a proof down; the caller answers for it."""
-    from codevault_cache.publish import publish_file
+    """Write a proof down; the caller answers for it.
+
+    Raises:
+        Unwritable: The first folder does not take it.
+    """
+    from codevault_cache.publish import publish_file, written
 
     root = cache.roots[0]
-    paths.prepare(root)
-    publish_file(paths.proof(root, place_of(line)), paths.tmp(root), (line,))
+    with written(root):
+        paths.prepare(root)
+        publish_file(paths.proof(root, place_of(line)), paths.tmp(root), (line,))
 
 
 def _found(repo: str, commits: Sequence[str]) -> frozenset[str]:

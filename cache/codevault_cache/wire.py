@@ -21,6 +21,7 @@ from codevault_cache.limits import (
     SILENCE_SECONDS,
     refuse_above,
 )
+from codevault_cache.publish import written
 from codevault_cache.traffic import count
 
 if TYPE_CHECKING:
@@ -156,8 +157,9 @@ class Wire:
         limit: int,
     ) -> None:
         received = 0
-        file.seek(0)
-        file.truncate()
+        with written("the folder for what comes"):
+            file.seek(0)
+            file.truncate()
 
         def write(data: bytes) -> int:
             nonlocal received
@@ -166,7 +168,8 @@ class Wire:
             self.ear.heard -= len(data)
             refuse_above(limit, received, "bytes from the server")
             self._in_time()
-            return file.write(data)
+            with written("the folder for what comes"):
+                return file.write(data)
 
         self._client.fetch_pack(
             self.address.path,
@@ -180,7 +183,8 @@ class Wire:
         )
         if received == 0:
             raise HangupException
-        file.flush()
+        with written("the folder for what comes"):
+            file.flush()
 
     def _in_time(self, _: object = None) -> None:
         if time.monotonic() > self.ear.deadline:

@@ -11,6 +11,7 @@ import click
 
 from codevault.cli.output import amount, echo, interrupted, json_option, progress
 from codevault.uri import shown
+from codevault_cache import environ
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,7 +156,9 @@ def in_words(report: PrefetchReport) -> str:
     """The last line, for people."""
     done = len(report.items) - len(report.failures)
     asked = f"{report.requests} requests, {amount(report.bytes)}, {report.seconds:.2f} s"
-    mirrored = f" ({report.mirrored} from the mirror)" if report.mirrored else ""
+    fetched = any(item.status == "fetched" for item in report.items)
+    told = fetched and environ.mirror() is not None
+    mirrored = f" ({report.mirrored} from the mirror)" if told else ""
     ready = f"{done} of {len(report.items)} ready"
     return f"{ready}, {report.snapshots} snapshots{mirrored}; {asked}"
 

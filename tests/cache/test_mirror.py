@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+WEB = pytest.mark.filterwarnings(  # of the client's library, when its loop is closed
+    "ignore::ResourceWarning",
+    "ignore::DeprecationWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
 NOWHERE = "http://127.0.0.1:9/r.git"
 
 
@@ -344,11 +349,21 @@ def test_who_publishes_again_repairs_a_mirror(
     assert found.digest == snapshot.digest
 
 
-@pytest.mark.filterwarnings(  # of the client's library, when its loop is closed
-    "ignore::ResourceWarning",
-    "ignore::DeprecationWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
+@WEB
+def test_a_mirror_that_is_not_there_is_told_once(
+    pushed: Any, sample: Any, cache: Cache, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    pytest.importorskip("aiohttp")
+    pushed()
+    monkeypatch.setenv("CODEVAULT_MIRROR", "http://user:secret@127.0.0.1:9/mirror")
+    for root in ("src", "configs", "."):
+        warm(cache, [Wanted(sample.url, sample.head, roots=(root,))])
+    (text,) = [r.getMessage() for r in caplog.records if r.name == "codevault_cache"]
+    assert text.startswith("the mirror http://127.0.0.1:9/mirror is passed over: ClientConnector")
+
+
+@WEB
 @pytest.mark.parametrize("kind", ["page", "cut", "refused", "elsewhere"])
 def test_a_web_server_that_lies_is_passed_over(
     kind: str, pushed: Any, sample: Any, cache: Cache, monkeypatch: pytest.MonkeyPatch,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -130,6 +131,25 @@ def test_a_missing_commit_costs_no_other(fleet: Fleet, tmp_path: Path) -> None:
     # Each of the two is named by the server, left out of the next question, and asked for once
     # alone; a question takes three requests.
     assert len(fleet.site.requests) <= without + 12, fleet.site.requests
+
+
+def test_a_disk_that_takes_nothing_is_told_after_one_conversation(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    named = [f"{fleet.repo}@{commit}" for commit in fleet.commits]
+    assert codevault.prefetch(named[:1], cache=tmp_path / "roomy").ok
+    alone = len(fleet.site.requests)
+    fleet.site.requests.clear()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150, before[1]))  # as a full disk for all larger
+    try:
+        result = run("prefetch", *named, "--json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    rows, _ = parsed(result)
+    assert result.exit_code == 3
+    assert {row["error"]["reference"] for row in rows} == {"cache-unwritable"}
+    assert 0 < len(fleet.site.requests) < alone
 
 
 def test_a_silent_repository_is_asked_once_for_all(
@@ -263,20 +283,6 @@ def test_ctrl_c_leaves_a_cache_that_goes_on(fleet: Fleet, tmp_path: Path) -> Non
         assert "interrupted: 1 ready" in said
     assert Cache.open(None).verify().bad == ()
     assert codevault.prefetch([commit]).items[0].status == "hit"
-
-
-def test_one_commit_that_cannot_be_kept_costs_no_other(fleet: Fleet, walker: Any) -> None:
-    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
-    bad = walker.commit({"src/walker/net.py": pointer})
-    walker.git("push", "--quiet", "origin", "main")
-    named = [f"{fleet.repo}@{commit}" for commit in (fleet.commits[0], bad, fleet.commits[1])]
-    report = codevault.prefetch(named)
-    assert [item.status for item in report.items] == ["fetched", "failed", "fetched"]
-    alone = len(fleet.site.requests)
-    fleet.site.requests.clear()
-    again = codevault.prefetch(named)
-    assert [item.status for item in again.items] == ["hit", "failed", "hit"]
-    assert len(fleet.site.requests) <= alone
 
 
 def test_bars_on_a_terminal_take_no_line_from_a_pipe(
