@@ -23,7 +23,7 @@ class SplintLoader(Loader):
 
     The bytes that run come from the verified tree; the laid-out file of the same content is what
     `__file__` names, for data files, debuggers and people. `loader_state` of a spec is the path in
-    the tree.
+    the tree, unless a `LazyLoader` keeps its own state there until the module is used.
     """
 
     def __init__(self, mount: Mount) -> None:
@@ -34,14 +34,19 @@ class SplintLoader(Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Runs the module's code in it; the splint itself has none."""
-        spec = module.__spec__
-        path = None if spec is None else spec.loader_state
+        """Runs the module's code in it; the splint itself has none.
+
+        Raises:
+            ImportError: Its spec names no file of this mount.
+        """
+        path = self._in_tree(module.__spec__)
         if path is not None:
             exec(self._mount.code(path), module.__dict__)  # noqa: S102
         elif module.__name__ == self._mount.name:
             inner = sys.modules[f"{module.__name__}.{STAND_INS}"] = stand_ins.module(self._mount)
             setattr(module, STAND_INS, inner)
+        else:
+            raise self._unserved(module.__name__)
 
     def get_code(self, fullname: str) -> CodeType | None:
         """The module's code; None for the splint itself.
@@ -95,13 +100,25 @@ class SplintLoader(Loader):
         """The tree path behind a name; None for the splint itself."""
         if fullname == self._mount.name:
             return None
+        fullname = self._mount.inside(fullname)
         spec = getattr(sys.modules.get(fullname), "__spec__", None)
         if spec is None or spec.loader is not self:
             spec = importlib.util.find_spec(fullname)
         if spec is None or spec.loader is not self:
-            raise ImportError(f"{self._mount.name} cannot serve {fullname}", name=fullname)
-        path: str = spec.loader_state
-        return path
+            raise self._unserved(fullname)
+        return self._in_tree(spec)
+
+    def _unserved(self, fullname: str) -> ImportError:
+        return ImportError(f"{self._mount.name} cannot serve {fullname}", name=fullname)
+
+    def _in_tree(self, spec: ModuleSpec | None) -> str | None:
+        """The tree path that a spec of this loader names."""
+        if spec is None:
+            return None
+        path = spec.loader_state
+        if isinstance(path, str):
+            return path
+        return None if spec.origin is None else self._mount.inner(spec.origin)
 
 
 class _Located:

@@ -155,6 +155,9 @@ def _run_path(mount: Mount) -> Callable[..., Any]:
 # -- names in texts and pickles -----------------------------------------------------------------
 
 
+_PICKLE: Final = ("Pickler", "Unpickler", "dump", "dumps", "load", "loads")
+
+
 def _of_pickle(name: str) -> Callable[[Mount], object]:
     return lambda mount: getattr(mount.pickle, name)
 
@@ -212,12 +215,9 @@ table: Final[dict[str, Callable[[Mount], object]]] = {
     "importlib.util.spec_from_file_location": _spec_from_file_location,
     NAMED: _named,
     HANDED: _handed,
-    "pickle.Pickler": _of_pickle("Pickler"),
-    "pickle.Unpickler": _of_pickle("Unpickler"),
-    "pickle.dump": _of_pickle("dump"),
-    "pickle.dumps": _of_pickle("dumps"),
-    "pickle.load": _of_pickle("load"),
-    "pickle.loads": _of_pickle("loads"),
+    **{
+        f"{module}.{name}": _of_pickle(name) for module in ("pickle", "_pickle") for name in _PICKLE
+    },
     "pkgutil.extend_path": _by_name("pkgutil.extend_path", "name"),
     "pkgutil.find_loader": _by_name("pkgutil.find_loader", "fullname"),
     "pkgutil.get_data": _by_name("pkgutil.get_data", "package"),

@@ -212,6 +212,23 @@ FORMS = {
         import logging.config
         seen = logging.config._resolve('metta.agent.x.K').VERSION
         """,
+    "LazyLoader": """
+        import importlib.util, sys
+        spec = importlib.util.find_spec('metta.agent.star')
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules['metta.agent.star'] = module
+        spec.loader.exec_module(module)
+        from metta.agent import star
+        seen = module.S1 if star is module else 'bad'
+        """,
+    "spec_from_loader": """
+        import importlib.util, metta.agent.x
+        spec = importlib.util.spec_from_loader('metta.agent.x', metta.agent.x.__loader__)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        seen = module.VERSION if module is not metta.agent.x else 'bad'
+        """,
     "spec_from_file_location": """
         import importlib.util, os, sys
         path = os.path.join(os.path.dirname(__file__), 'plugin.py')
@@ -308,6 +325,10 @@ FORMS = {
         from .handing import sys as system
         import metta.agent.x
         seen = system.modules['metta.agent.x'].VERSION
+        """,
+    "_pickle as": """
+        import _pickle as cPickle
+        seen = cPickle.loads(b'cmetta.agent.x\\nK\\n.').VERSION
         """,
     "pickle._Unpickler": """
         import io, pickle
