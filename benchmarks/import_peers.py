@@ -28,7 +28,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks import result
+from benchmarks import paired, result
 from benchmarks.import_snapshot import HERE, NAME, NOISE, prepare
 from benchmarks.import_tree import Folder, write_flat_tree, write_tree
 
@@ -123,7 +123,7 @@ def _transformers(top: str) -> Any:
 
 
 def compare(tree: str, modules: int, rounds: int) -> dict[str, Any]:
-    """Median CPU times of all arms for one kind of tree, and their ratios to plain."""
+    """Median CPU times of all arms for one kind of tree, and paired ratios to plain."""
     needed = {"torch.package": "torch", "transformers": "transformers"}
     arms = [a for a in ARMS if importlib.util.find_spec(needed.get(a, "sys")) is not None]
     with tempfile.TemporaryDirectory() as top:
@@ -147,7 +147,10 @@ def compare(tree: str, modules: int, rounds: int) -> dict[str, Any]:
             for arm in random.sample(able, len(able)):
                 times[arm].append(one(arm)["cpu_ms"])
     medians = {arm: statistics.median(values) for arm, values in times.items()}
-    ratios = {arm: round(value / medians["plain"], 3) for arm, value in medians.items()}
+    ratios = {
+        arm: round(paired.ratio(values, times["plain"], random.Random(1)).median, 3)
+        for arm, values in times.items()
+    }
     report: dict[str, Any] = {"tree": tree, "modules": modules, "rounds": rounds}
     report |= {"cpu_ms": {arm: round(value, 1) for arm, value in medians.items()}}
     report |= {"refused": refused, "not_installed": sorted(set(ARMS) - set(arms))}

@@ -1,8 +1,9 @@
 """Import of a snapshot with a warm code pack, against plain import of the same files with `.pyc`.
 
 Fresh child processes, in random order, alternate between the arms; each reports the CPU time of its
-imports. A second plain arm is the control: if it differs from the first by more than 5 %, the
-machine is too noisy and no verdict is given.
+imports. A ratio is the median of those to the plain child of the same round, so that a machine that
+is slower for a while moves it little. A second plain arm is the control: if it differs from the
+first by more than 5 %, the machine is too noisy and no verdict is given.
 
 Run from the repository's root:
 
@@ -23,7 +24,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks import result
+from benchmarks import paired, result
 from benchmarks.import_tree import Folder, write_tree
 
 if TYPE_CHECKING:
@@ -116,17 +117,17 @@ def compare(modules: int, rounds: int) -> dict[str, Any]:
         arm: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
         for arm, runs in results.items()
     }
-    return {"modules": modules, "rounds": rounds, "medians": medians, **_verdict(medians)}
+    return {"modules": modules, "rounds": rounds, "medians": medians, **_verdict(results)}
 
 
-def _verdict(medians: dict[str, dict[str, float]]) -> dict[str, Any]:
+def _verdict(results: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     def ratio(arm: str, key: str) -> float:
-        return round(medians[arm][key] / medians["plain"][key], 3)
+        times, plain = ([run[key] for run in results[one]] for one in (arm, "plain"))
+        return round(paired.ratio(times, plain, random.Random(1)).median, 3)
 
     control = ratio("control", "cpu_ms")
     if abs(control - 1) > NOISE:
         return {"control_ratio": control, "no_verdict": f"the control is off: {control}"}
-    host = medians["control"]
     report: dict[str, Any] = {
         "ratio": ratio("mounted", "cpu_ms"),
         "control_ratio": control,
@@ -135,8 +136,8 @@ def _verdict(medians: dict[str, dict[str, float]]) -> dict[str, Any]:
     }
     if abs(report["from_import_control_ratio"] - 1) <= NOISE:  # the control of single imports
         report["from_import_ratio"] = ratio("mounted", "from_import_ns")
-        host_ratio = host["host_import_installed_ns"] / host["host_import_ns"]
-        report["host_import_ratio"] = round(host_ratio, 3)
+        hosts = [r["host_import_installed_ns"] / r["host_import_ns"] for r in results["control"]]
+        report["host_import_ratio"] = round(statistics.median(hosts), 3)
     return report
 
 
@@ -165,7 +166,7 @@ print(json.dumps(child(*sys.argv[1:])))
 
 
 def measure(options: Namespace) -> dict[str, Any]:
-    sizes, rounds = ((12, 30), 3) if options.quick else ((50, 200, 500), 21)
+    sizes, rounds = ((12, 30), 3) if options.quick else ((50, 200, 500), 31)
     return {"rounds": rounds, "rows": [compare(modules, rounds) for modules in sizes]}
 
 

@@ -41,15 +41,16 @@ planted arm does 2% more work, which the method must see.""",
     "import_snapshot": (
         "Import of a mounted package",
         sections.import_snapshot,
-        """A generated package, fresh processes, CPU time, medians. *Plain* reads `.pyc` files;
-*mounted* reads one code pack, hashes it, and serves every module from it.""",
+        """A generated package, fresh processes, CPU time, medians of rounds in random order, and of
+each round's ratio. *Plain* reads `.pyc` files; *mounted* reads one code pack, hashes it, and serves
+every module from it.""",
     ),
     "import_peers": (
         "Import beside other ways",
         sections.import_peers,
         """The same 200 modules by other ways to import code under another name or from one file,
-torch loaded before, fresh processes, CPU time, medians; ratios to plain import. *Flat* is the code
-as one folder with relative imports only, which is all that transformers serves.""",
+torch loaded before, fresh processes, CPU time, medians, also of each round's ratio to plain import.
+*Flat* is the code as one folder with relative imports only, all that transformers serves.""",
     ),
     "latency": (
         "Import where files answer late",
@@ -69,8 +70,9 @@ that of an earlier commit, which takes one open and five calls more than code th
         "Many versions in one process",
         sections.scale,
         """Versions of a package of 60 modules, each with three modules of its own, in the cache;
-fresh processes load them and import every module. `gc.freeze()` after loading takes what is
-loaded out of every later collection; it concerns the whole process, so codevault leaves it to the
+fresh processes load them and import every module. Python's garbage collector walks through all
+that is loaded again and again; `gc.freeze()` after a load (the arm *freezing*: after each) takes it
+out of every later collection. It concerns the whole process, so codevault leaves it to the
 application.""",
     ),
     "league": (

@@ -80,7 +80,12 @@ def _scale(runs: Sequence[Run], axes: Sequence[Axes]) -> None:
     for axis, (key, title) in zip(axes, titles.items(), strict=True):
         for run in runs:
             rows = run["figures"]["rows"]
-            axis.plot([row["versions"] for row in rows], [row[key] for row in rows], marker="o")
+            at = [row["versions"] for row in rows]
+            axis.plot(at, [row[key] for row in rows], marker="o")
+            if key == "cpu_ms":
+                frozen = [row["frozen_cpu_ms"] for row in rows]
+                axis.plot(at, frozen, "--", marker="o", label="gc.freeze() after each")
+                axis.legend(fontsize=7)
         axis.set_xlabel("versions in one process")
         axis.set_title(title, fontsize=9)
 

@@ -22,9 +22,16 @@ def conditions() -> dict[str, str]:
         "machine": f"{os.cpu_count()} cores, {_processor()}",
         "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "python": platform.python_version(),
-        "torch": importlib.metadata.version("torch"),
+        "torch": _torch(),
         "load": f"{os.getloadavg()[0]:.1f}",
     }
+
+
+def _torch() -> str:
+    try:
+        return importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:  # other interpreters time imports only
+        return "absent"
 
 
 def parser(name: str) -> argparse.ArgumentParser:

@@ -155,12 +155,19 @@ def scale(runs: Sequence[Run]) -> str:
     parts = []
     for run in runs:
         found = run["figures"]
-        keys = ("versions", "cpu_ms", "control_cpu_ms", "mb", "gc_ms", "frozen_gc_ms")
-        head = ["versions", "CPU, ms", "control", "MB", "full collection, ms", "after freezing, ms"]
-        parts.append(table(head, ([row[key] for key in keys] for row in found["rows"])))
+        keys = ("versions", "cpu_ms", "control_cpu_ms", "frozen_cpu_ms", "mb", "gc_ms")
+        head = ["versions", "CPU, ms", "control", "freezing, ms", "MB", "full collection, ms"]
+        parts.append(
+            table(
+                [*head, "after freezing, ms"],
+                ([*(row[key] for key in keys), row["frozen_gc_ms"]] for row in found["rows"]),
+            )
+        )
         parts.append(
             f"A further version: {found['mb_each'][-1]} MB, memory {found['memory']}; "
-            f"time {found['time']} (control {found['control_ratio']}).\n"
+            f"{found['ms_each'][-1]} ms, time {found['time']} (control {found['control_ratio']}); "
+            f"{found['frozen_ms_each'][-1]} ms where each load is followed by `gc.freeze()`, "
+            f"time {found['frozen_time']}.\n"
         )
     return "\n".join(parts)
 

@@ -9,7 +9,8 @@ from benchmarks import latency, warm_load
 def test_each_look_at_a_file_takes_time() -> None:
     report = latency.compare(modules=12, delay_us=2000, rounds=1)
     assert report["calls"]["codevault"] < 60 < report["calls"]["plain"]
-    assert report["ms"]["plain"] > 60 * 2  # each call was held
+    for arm in latency.ARMS:
+        assert report["ms"][arm] > report["calls"][arm] * 2  # each call was held
     assert ("ratios" in report) != ("no_verdict" in report)
 
 

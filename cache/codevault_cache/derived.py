@@ -1,9 +1,8 @@
 """Code packs: bytes that this user's Python derived from a snapshot, kept for the next load.
 
 They are unmarshalled, so they are never downloaded and never shared: a pack counts only if this
-user owns it, nobody
-else can write it, and it hashes to what was written, under the digest and tag that it was written
-for.
+user owns it, nobody else can write it, and it hashes to what was written, under the digest and tag
+that it was written for.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_CHECK = hashlib.sha256().digest_size
 _log = logging.getLogger("codevault_cache")
 
 
@@ -64,17 +64,22 @@ def read_derived(path: str, digest: str, tag: str) -> bytes | None:
             return None
         if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
             return None
-        pieces, left = [], status.st_size
-        while left > 0 and (piece := os.read(fd, left)):
-            pieces.append(piece)
-            left -= len(piece)
-        data = b"".join(pieces)
+        # apart, because cutting the payload out of both would copy it
+        check = _read(fd, _CHECK)
+        payload = _read(fd, status.st_size - _CHECK)
     except OSError:
         return None
     finally:
         os.close(fd)
-    payload = data[32:]
-    return payload if data[:32] == _check(digest, tag, payload) else None
+    return payload if check == _check(digest, tag, payload) else None
+
+
+def _read(fd: int, count: int) -> bytes:
+    pieces = []
+    while count > 0 and (piece := os.read(fd, count)):
+        pieces.append(piece)
+        count -= len(piece)
+    return b"".join(pieces)
 
 
 def kept(roots: Sequence[str], digest: str, tag: str) -> bytes | None:

@@ -74,11 +74,11 @@ def _put_limit(_: Any, name: str, value: Any) -> None:
 
 
 def _read_collector(gc: Any) -> dict[str, Any]:
+    # Not what is frozen: Python walks through all of it to tell how much that is.
     return {
         "enabled": gc.isenabled(),
         "threshold": gc.get_threshold(),
         "debug": gc.get_debug(),
-        "frozen": gc.get_freeze_count() > 0,
         "callbacks": tuple(gc.callbacks),
     }
 
@@ -90,8 +90,6 @@ def _put_collector(gc: Any, name: str, value: Any) -> None:
         gc.set_threshold(*value)
     elif name == "debug":
         gc.set_debug(value)
-    elif name == "frozen":
-        (gc.freeze if value else gc.unfreeze)()
     else:
         gc.callbacks[:] = value
 

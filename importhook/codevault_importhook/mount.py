@@ -44,6 +44,7 @@ class Mount:
         self.source = source
         self.roots = normal_roots(roots)
         self.shared = frozenset(shared)
+        self._shared = tuple(f"{name}." for name in self.shared)
         self.identity = (source.digest, self.roots, self.shared)
         self.lock = threading.RLock()
         self.loader = SplintLoader(self)
@@ -109,7 +110,7 @@ class Mount:
 
     def is_host(self, module: str) -> bool:
         """Whether `module` is the host's: shared, or third party over a stray namespace folder."""
-        if any(module == name or module.startswith(f"{name}.") for name in self.shared):
+        if f"{module}.".startswith(self._shared):
             return True
         top = module.partition(".")[0]
         known = self._third_party.get(top)

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import site
 import sys
-import sysconfig
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,8 +20,10 @@ _PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os
 @cache
 def library_folders() -> tuple[str, ...]:
     """Folders whose code is not the application's: site-packages, the standard library, ours."""
-    scheme = sysconfig.get_paths()
-    folders = [scheme[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    # not sysconfig's, which reads all that Python was built with: a millisecond of the first load
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    folders = [os.path.dirname(os.__file__)]
+    folders += [os.path.join(sys.base_exec_prefix, sys.platlibdir, version)]
     folders += site.getsitepackages() if hasattr(site, "getsitepackages") else []
     folders += [site.getusersitepackages()] if hasattr(site, "getusersitepackages") else []
     folders += [_HERE, os.path.join(os.path.dirname(os.path.dirname(_HERE)), "codevault")]
