@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from codevault import userdir
-from codevault.build import own
-from codevault.checkpoint import PROBE, read_member
+from codevault.build import build, check_kept, own
+from codevault.checkpoint import PROBE, WEIGHTS, read_member
 from codevault.errors import ProbeWarning
+from codevault.splint import Splint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import torch
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from codevault.evolve.moves import Moved
     from codevault.evolve.rules import Rules
     from codevault.probe import Replay
+    from codevault_cache import Cache
+
+LARGE: Final = 64 << 20
+"""Bytes of weights from which on initial weights cost enough to look whether they are needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,56 @@ def planned(
         env = edited_env(env, rules, lambda name: own(code, name))
         taken.append(rules)
     return Plan(description, env, tuple(taken))
+
+
+def arrived(
+    plan: Plan,
+    checkpoint: Checkpoint,
+    code: CodeVersion,
+    env: Any,
+    settle: Callable[[], None],
+    where: str,
+    hint: str,
+    cache: Cache | None,
+) -> Any:
+    """The policy of a plan with its checkpoint's weights; a large one is not filled before.
+
+    Args:
+        plan: What is built.
+        checkpoint: Whose weights it gets.
+        code: Builds it.
+        env: Handed to what makes the policy.
+        settle: Called when it is built, before it gets weights.
+        where: The checkpoint, for messages.
+        hint: What helps where the weights do not fit.
+        cache: Keeps whether the code can do without initial weights; None where that is not known
+            by the plan, because the caller gave `env`.
+
+    Raises:
+        BuildError: It could not be built.
+        CodeError: A name is not in the code.
+        WeightsDigestError: The weights are not the bytes that were saved.
+        StateDictError: They do not fit, or a rule does not go with them.
+    """
+
+    def make() -> Any:
+        policy = build(plan.description, code, env)
+        settle()
+        check_kept(policy, plan.description["class_path"])
+        return policy
+
+    def give(policy: Any) -> None:
+        assign_weights(policy, checkpoint, where, hint, code, plan.chain)
+
+    large = checkpoint.members[WEIGHTS].size >= LARGE
+    if not large or cache is None or not isinstance(code, Splint):
+        policy = make()
+        give(policy)
+        return policy
+    from codevault import construction
+
+    digest, tag = code.snapshot.digest, construction.tag(plan.description, plan.env)
+    return construction.constructed(make, give, partial(cache.derived, digest, tag))
 
 
 def assign_weights(

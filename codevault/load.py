@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codevault import architecture as arch
 from codevault import audit, errors, loadlog, outlook
-from codevault.arrival import assign_weights, placed, planned, replay_probe
-from codevault.build import CodeVersion, CurrentCode, build, check_kept, environment, explained
+from codevault.arrival import arrived, placed, planned, replay_probe
+from codevault.build import CodeVersion, CurrentCode, environment, explained
 from codevault.chain import chain_of_application, named_by
 from codevault.checkpoint import Checkpoint, open_checkpoint
 from codevault.current import diagnosed
@@ -108,10 +108,8 @@ def load_policy(
         plan = planned(arch.read(checkpoint), checkpoint.manifest.env, chain, chosen)
         version = None if contract is None else contract.version_of(checkpoint.manifest, chosen)
         given = _environment(env, contract, version, plan.env, chosen)
-        policy = build(plan.description, chosen, given)
-        watch.settle()
-        check_kept(policy, plan.description["class_path"])
-        assign_weights(policy, checkpoint, where, _HINTS[splint is not None], chosen, plan.chain)
+        hint, keeper = _HINTS[splint is not None], vault if env is None else None
+        policy = arrived(plan, checkpoint, chosen, given, watch.settle, where, hint, keeper)
         replay = replay_probe(policy, checkpoint, where, 2) if probe else None
     policy = placed(policy, device)
     audit.warn(watch.audit, "codevault.provenance(policy).audit.restore()")
