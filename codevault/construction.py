@@ -18,7 +18,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from codevault.alike import alike
-from codevault.rng import kept_rng
+from codevault.rng import kept_rng, taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,9 +55,11 @@ def constructed(
     first: list[Any] = []
 
     def compare() -> bytes:
-        with kept_rng():
-            first.append(_filled(make, give))
-        other = _unfilled(make, give)
+        put_back = taken()
+        first.append(_filled(make, give))
+        with kept_rng():  # as the first left them: the audit tells what old code seeded
+            put_back()
+            other = _unfilled(make, give)
         return _SAME if other is not None and alike(first[0], other) else _OTHER
 
     answer = keep(compare)

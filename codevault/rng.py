@@ -8,12 +8,21 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
 def kept_rng() -> Iterator[None]:
-    """Restores Python's, numpy's and torch's (CPU and CUDA) generators on leaving.
+    """Restores Python's, numpy's and torch's (CPU and CUDA) generators on leaving."""
+    put_back = taken()
+    try:
+        yield
+    finally:
+        put_back()
+
+
+def taken() -> Callable[[], None]:
+    """What puts all generators back as they are now.
 
     CUDA is looked at only where it is in use: asking would start it on every device, and processes
     that are forked afterwards could not use it. Before that, the seeds that wait for it are kept.
@@ -25,9 +34,8 @@ def kept_rng() -> Iterator[None]:
     state = numpy.random.get_state() if numpy is not None else None
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     waiting = dict(vars(torch.cuda._lazy_seed_tracker))  # noqa: SLF001
-    try:
-        yield
-    finally:
+
+    def put_back() -> None:
         random.setstate(python)
         torch.set_rng_state(generator)
         if numpy is not None:
@@ -39,6 +47,8 @@ def kept_rng() -> Iterator[None]:
                 seed()
         else:
             vars(torch.cuda._lazy_seed_tracker).update(waiting)  # noqa: SLF001
+
+    return put_back
 
 
 def own_state(value: Any) -> Any:
