@@ -23,6 +23,7 @@ from codevault.provenances import recall
 from codevault.rehearsal import rehearse as rehearse_load
 from codevault.rng import kept_rng
 from codevault.unwrap import unwrap
+from codevault.uri import target
 from codevault.version import VERSION
 from codevault_cache.limits import OBJECTS_BYTES
 
@@ -121,7 +122,7 @@ def write(draft: Draft, path: str, *, rehearse: bool) -> Manifest:
     from codevault import weights
     from codevault.probefile import to_bytes
 
-    code = draft.code
+    code, path = draft.code, target(path)
     tensors = weights.prepare(draft.state)
     probe = None if draft.probe is None else to_bytes(draft.probe)
     manifest = Manifest(

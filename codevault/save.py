@@ -32,7 +32,7 @@ def save_policy(
     """Writes a checkpoint that names its code, so that it runs whatever becomes of that code.
 
     Args:
-        path: The `.mpt` file; an older one of that name is replaced in one step.
+        path: The local `.mpt` file; an older one of that name is replaced in one step.
         policy: The policy; DDP and `torch.compile` wrappers are looked through.
         architecture: How to build it: a pydantic model or dataclass instance (asked for the policy
             by `make_policy(env)` if it has that), or a mapping with `class_path` and `fields`, or

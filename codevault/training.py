@@ -15,6 +15,7 @@ from codevault.errors import CodevaultError, MissingCheckpointError
 from codevault.load import load_policy
 from codevault.runfolder import Keep, RunCheckpoint, epochs, path_of, trainer_of
 from codevault.unwrap import unwrap
+from codevault.uri import target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +52,7 @@ class CheckpointManager:
     rank saves.
 
     Args:
-        run_dir: The folder; made if it is missing.
+        run_dir: The folder, on a disk; made if it is missing.
         architecture: As for `save_policy`; so are `env`, `repo`, `roots`, `shared`, `include` and
             `probe`.
         keep_last: How many of the newest checkpoints are kept; None keeps all.
@@ -83,7 +84,7 @@ class CheckpointManager:
                 "keep_last is None or at least 1, keep_best at least 0",
                 'CheckpointManager(run_dir, keep_last=3, keep_best=1, metric="score", mode="max")',
             )
-        self.run_dir = os.fspath(run_dir)
+        self.run_dir = target(run_dir)
         self._architecture, self._env, self._probe = architecture, env, probe
         where = None if repo is None else os.fspath(repo)
         self._said = Selection(where, roots, shared, include)

@@ -58,6 +58,22 @@ def local_path(uri: str | os.PathLike[str]) -> str | None:
     return None if _SCHEME.match(text) else os.path.expanduser(text)
 
 
+def target(uri: str | os.PathLike[str]) -> str:
+    """The local path that something is written to.
+
+    Raises:
+        CheckpointError: It lies elsewhere, where nothing can be put in place in one step.
+    """
+    path = local_path(uri)
+    if path is None:
+        raise CheckpointError(
+            f"{shown(uri)} cannot be written: it is no local path",
+            "a checkpoint is written to disk, whole or not at all",
+            "save it to a local path, and copy the file there",
+        )
+    return path
+
+
 def shown(uri: str | os.PathLike[str]) -> str:
     """A URI as it may be printed: of a remote one neither user info nor query."""
     text = os.fspath(uri)

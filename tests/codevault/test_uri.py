@@ -52,6 +52,24 @@ def test_remote_checkpoint_is_loaded_and_fetched_once(remote: Any, tmp_path: Pat
     assert fetched(uri, str(tmp_path / "copies")) != first
 
 
+def test_what_is_saved_goes_to_a_disk(
+    walker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder called `s3:` would take a run's checkpoints without a word."""
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    policy = walker.net.Walker()
+    for save in (
+        lambda: codevault.save_policy("s3://runs/best.mpt", policy),
+        lambda: codevault.CheckpointManager("s3://runs/bc"),
+    ):
+        with pytest.raises(CheckpointError, match="is no local path"):
+            save()
+    assert set(tmp_path.iterdir()) == before
+    codevault.save_policy(f"file://{tmp_path}/a%20b.mpt", policy, probe=torch.ones(1, 4))
+    codevault.load_policy(tmp_path / "a b.mpt")
+
+
 def test_missing_remote_and_unknown_scheme(tmp_path: Path) -> None:
     with pytest.raises(FetchError, match="could not be read"):
         codevault.load_policy("memory://runs/none.mpt")
