@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from codevault import runfolder, trainerstate, weights
+from codevault.behind import Behind
 from codevault.captured import Selection
 from codevault.checkpoint import open_checkpoint
 from codevault.draft import Draft, draft, write
@@ -92,8 +92,7 @@ class CheckpointManager:
         self._code: Captured | None = None
         self._weights: Mapping[str, Any] = {}  # memory that each save copies into
         self._trainer: Mapping[str, Any] = {}
-        self._writer = ThreadPoolExecutor(1, "codevault-checkpoints")
-        self._pending: Future[None] | None = None
+        self._writer = Behind()
 
     def save(
         self,
@@ -139,23 +138,18 @@ class CheckpointManager:
         self._trainer = trainer.tensors
         os.makedirs(self.run_dir, exist_ok=True)
         if known:
-            self._pending = self._writer.submit(self._write, number, policy_part, trainer)
+            self._writer.submit(self._write, number, policy_part, trainer)
         else:
             self._write(number, policy_part, trainer, rehearse=True)
         return path_of(self.run_dir, number)
 
     def wait(self) -> None:
         """Waits until the last save is on disk, and raises what went wrong with it."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.result()
+        self._writer.wait()
 
     def close(self) -> None:
         """Waits for the last save, and ends the writing thread."""
-        try:
-            self.wait()
-        finally:
-            self._writer.shutdown()
+        self._writer.close()
 
     def __enter__(self) -> Self:
         return self

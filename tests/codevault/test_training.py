@@ -278,6 +278,23 @@ def test_an_error_of_the_writer_is_raised_by_the_next_save(
     assert [c.epoch for c in run.checkpoints()] == [0, 1]
 
 
+def test_an_error_that_nobody_waited_for_is_told(
+    walker: Any,
+    tmp_path: Path,
+    quick: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A trainer that ends without `close` has lost its last checkpoint, and must learn it."""
+    policy, optimizer = fresh(walker)
+    run = codevault.CheckpointManager(tmp_path)
+    run.save(policy, optimizer)
+    monkeypatch.setattr("codevault.training.write", _full)
+    run.save(policy, optimizer)
+    run._writer._end()  # as the interpreter does when it ends
+    assert "codevault: a checkpoint was not written: no space" in capsys.readouterr().err
+
+
 def _full(*_: Any, **__: Any) -> None:
     raise CheckpointError("no space")
 
