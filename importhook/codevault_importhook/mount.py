@@ -142,9 +142,8 @@ class Mount:
 
     def inner(self, location: str) -> str | None:
         """The tree path of a laid-out file; None for every other file."""
-        top = self.source.location("").rstrip("/") + "/"
-        path = location[len(top) :]
-        return path if location.startswith(top) and path in self.source.paths else None
+        path = self._folders.below(location)
+        return path if path in self.source.paths else None
 
     def find(self, leaf: str, path: Sequence[str]) -> Found | None:
         """The module `leaf` on `path`; entries outside the tree are not looked at."""

@@ -10,6 +10,7 @@ The rules, in the order in which a test names them:
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from typing import TYPE_CHECKING, Final
@@ -35,10 +36,11 @@ class Found:
 class Folders:
     """The folders of a tree, as the search needs them: which names stand in each."""
 
-    __slots__ = ("_base", "_children", "_order")
+    __slots__ = ("_base", "_children", "_leaf", "_order")
 
     def __init__(self, source: ModuleSource) -> None:
         self._base = source.location("").rstrip("/")
+        self._leaf = os.path.basename(self._base)
         children: dict[str, set[str]] = {"": set()}
         for path in source.paths:
             folder, _, name = path.rpartition("/")
@@ -54,13 +56,22 @@ class Folders:
         self._order = _SEARCH_ORDER if extensions else _SEARCH_ORDER[-1:]
 
     def of(self, location: str) -> str | None:
-        """The tree's folder at an absolute location; None if it lies elsewhere."""
-        if location == self._base:
-            return ""
-        if location.startswith(self._base + "/"):
-            folder = location[len(self._base) + 1 :].rstrip("/")
-            return folder if folder in self._children else None
-        return None
+        """The tree's folder at a location; None if it lies elsewhere."""
+        folder = self.below(location)
+        return folder if folder in self._children else None
+
+    def below(self, location: str) -> str | None:
+        """The tree path that a location spells, if it lies in the tree at all.
+
+        Old code spells as it likes: with `..`, or through links.
+        """
+        rest = location[len(self._base) :]
+        if location.startswith(self._base) and rest[:1] in ("", "/") and "/." not in rest:
+            return rest.strip("/")
+        if location[:1] != "/" or self._leaf not in location:
+            return None
+        top, place = os.path.realpath(self._base), os.path.realpath(location)
+        return place[len(top) + 1 :] if f"{place}/".startswith(f"{top}/") else None
 
     def find(self, leaf: str, folders: Iterable[str]) -> Found | None:
         """The module `leaf` in the first of `folders` that has it, else its namespace portions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from pathlib import Path
@@ -87,6 +88,22 @@ def test_locations_are_told_apart(location: str, folder: str | None, lay: Lay) -
     source = lay({"src/a/b.py": ""})
     assert Folders(source).of(source.location("") + location) == folder
     assert Folders(source).of("/elsewhere" + location) is None
+
+
+def test_locations_are_known_however_they_are_spelled(lay: Lay, tmp_path: Path) -> None:
+    source = lay({"src/a/b.py": "", "src/.hidden/c.py": ""})
+    folders, top = Folders(source), source.location("")
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    through = str(tmp_path / "link" / os.path.basename(top))
+    for spelled in (f"{top}/src/a/../a", f"{top}/./src/a/", f"{top}/../{top[1:]}/../src", through):
+        real = os.path.realpath(spelled)
+        expected = real[len(top) + 1 :] if f"{real}/".startswith(f"{top}/") else None
+        assert folders.of(spelled) == expected, spelled
+    assert folders.of(f"{through}/src/a") == "src/a"
+    assert folders.below(f"{top}/src/a/../a/b.py") == "src/a/b.py"
+    assert folders.of(f"{top}/src/.hidden") == "src/.hidden"
+    assert folders.of(f"{top}/../elsewhere") is None
+    assert folders.of(f"{top}/src/../..") is None
 
 
 NAMES = st.sampled_from(["a", "b", "__init__"])

@@ -238,6 +238,14 @@ FORMS = {
         spec.loader.exec_module(module)
         seen = module.VERSION if sys.modules['my_plugin'] is module else 'bad'
         """,
+    "spec_from_file_location by a path of its own spelling": """
+        import importlib.util, os
+        path = os.path.join(os.path.dirname(__file__), '..', 'agent', 'plugin.py')
+        spec = importlib.util.spec_from_file_location('my_plugin', path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        seen = module.VERSION if module.load().VERSION == 'old' else 'bad'
+        """,
     "SourceFileLoader": """
         import importlib.util, os
         from importlib.machinery import SourceFileLoader
@@ -487,12 +495,20 @@ def test_strings_the_modules_view_is_the_real_one_elsewhere(put: Put) -> None:
 # -- loud rather than wrong ------------------------------------------------------------------------
 
 
-def test_own_or_fail_a_folder_of_the_tree_on_sys_path_is_refused(put: Put) -> None:
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "os.path.join(os.path.dirname(__file__), 'tools')",
+        "os.path.dirname(__file__) + '/../pkg/tools'",
+        "pathlib.Path(__file__).resolve().parent / '../pkg/tools'",
+    ],
+)
+def test_own_or_fail_a_folder_of_the_tree_on_sys_path_is_refused(folder: str, put: Put) -> None:
     mount = put(
         {
-            "src/pkg/a.py": """
-                import os, sys
-                sys.path.insert(0, os.path.join(os.path.dirname(__file__), 'tools'))
+            "src/pkg/a.py": f"""
+                import os, pathlib, sys
+                sys.path.insert(0, str({folder}))
                 def f():
                     import helper
                 """,
