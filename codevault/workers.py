@@ -18,7 +18,8 @@ def find_spec(name: str) -> ModuleSpec | None:
     """Mounts the splint that `name` belongs to, from this user's record of it.
 
     Raises:
-        ModuleNotFoundError: The record or the snapshot is missing here; says what helps.
+        ModuleNotFoundError: The record or the snapshot is missing here, or was unloaded; says what
+            helps.
     """
     splint = name[:WIDTH]
     if not is_splint(splint) or (len(name) > WIDTH and name[WIDTH] != "."):
@@ -26,6 +27,12 @@ def find_spec(name: str) -> ModuleSpec | None:
     from codevault_importhook import registry
     from codevault_importhook.finder import SplintFinder
 
+    if splint in registry.unloaded:
+        raise ModuleNotFoundError(
+            f"{splint} is not mounted: it was unloaded in this process; load it again with "
+            "codevault.load_policy(...) or codevault.load_code(...)",
+            name=splint,
+        )
     if registry.get(splint) is None:
         _mount(splint)
     return SplintFinder.find_spec(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from codevault_importhook.naming import WIDTH
 
@@ -16,6 +16,8 @@ own_names: frozenset[str] = frozenset()
 Names of unloaded snapshots stay: their code may still run, and must not get the host's modules.
 """
 _shared_names: frozenset[str] = frozenset()
+unloaded: Final[set[str]] = set()
+"""Splints that were taken out after their code had run; mounting one again takes it from here."""
 
 
 def get(module: str) -> Mount | None:
@@ -27,6 +29,7 @@ def add(mount: Mount) -> None:
     """Puts a mount in; the caller has checked that its name is free."""
     global own_names, _shared_names
     _mounts[mount.name] = mount
+    unloaded.discard(mount.name)
     own_names |= mount.rules.own
     _shared_names |= mount.shared
 

@@ -27,7 +27,10 @@ def unload(mount: Mount) -> tuple[str, ...]:
     """
     watched: list[tuple[str, weakref.ref[Any]]] = []
     start = mount.name + "."
-    for name in [n for n in list(sys.modules) if n == mount.name or n.startswith(start)]:
+    names = [n for n in list(sys.modules) if n == mount.name or n.startswith(start)]
+    if names:
+        registry.unloaded.add(mount.name)
+    for name in names:
         module = sys.modules.pop(name)
         if getattr(module, "__name__", None) == name:
             watched += _watch(module)

@@ -107,3 +107,26 @@ def test_processes_startup_file_answers_only_splints() -> None:
         "assert set(sys.modules) == before; assert 'codevault' not in before"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_unload_is_not_undone_by_code_that_imports_later(project: Any) -> None:
+    """[unload] By a statement or by a string: else its modules would come back as others."""
+    text = """
+        import importlib
+        def by_statement():
+            import walker.late
+        def by_string():
+            importlib.import_module("walker.late")
+    """
+    commit = project.commit({"src/walker/net.py": text, "src/walker/late.py": "V = 1\n"})
+    splint = codevault.load_code(project.top, commit)
+    net: Any = splint.import_module("walker.net")
+    splint.unload()
+    for late in (net.by_statement, net.by_string):
+        with pytest.raises(ModuleNotFoundError, match=f"{splint.name} is not mounted"):
+            late()
+    with pytest.raises(ModuleNotFoundError, match=r"load it again with codevault\.load_policy"):
+        splint.import_module("walker.late")
+    assert not [name for name in sys.modules if name.startswith(splint.name)]
+    assert codevault.load_code(project.top, commit).load_symbol("walker.late:V") == 1
+    net.by_statement()
