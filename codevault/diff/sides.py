@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from codevault import architecture, supply
 from codevault.checkpoint import ARCHITECTURE, Checkpoint, open_checkpoint, read_member
-from codevault.errors import CheckpointError, CodevaultError
+from codevault.errors import CheckpointError, CodevaultError, MissingCheckpointError
 from codevault.ranged import remote_code
 from codevault.repositories import explicit
 from codevault.trust import Allowed
@@ -106,6 +106,12 @@ def named(text: str, near: str | None = None) -> Named:
             f"{shown(text)} names no full commit",
             "branches, tags and short ids may name other code tomorrow",
             f"git -C {shlex.quote(place)} rev-parse {shlex.quote((commit or 'HEAD') + '^0')}",
+        )
+    if path is not None and not os.path.lexists(path) and not path.endswith(".mpt"):
+        raise MissingCheckpointError(
+            f"{shown(text)} is no checkpoint, folder or full commit",
+            "there is no such file, and branches, tags and short ids may name other code tomorrow",
+            f"git rev-parse {shlex.quote(f'{text}^0')}",
         )
     pinned = _pinned(text, path)
     repo = pinned.manifest.repo

@@ -151,6 +151,10 @@ def test_moving_names_are_refused(aged: Any) -> None:
     result = run(f"{aged.top}@main", str(aged.top))
     assert result.exit_code == 1
     assert f"git -C {aged.top} rev-parse 'main^0'" in result.output
+    result = run("main", str(aged.top))
+    assert result.exit_code == 1
+    assert "main is no checkpoint, folder or full commit" in result.output
+    assert "git rev-parse 'main^0'" in result.output
 
 
 def test_what_is_no_side_is_refused(tmp_path: Path) -> None:
