@@ -124,7 +124,7 @@ def _lacking(look: Look, proven: frozenset[str], cache: Cache) -> Wanted | None:
         return None
     try:
         wanted = wanted_of(look.code, allowed)
-    except CodevaultError:  # its own objects are damaged
+    except (CodevaultError, CacheError):  # it is damaged, or says what none may: `have` tells
         return None
     # What the commit itself shares is asked for: `had` compares it.
     return dataclasses.replace(wanted, shared=None) if stated else wanted

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,14 @@ import torch
 from click.testing import CliRunner
 
 import codevault
+from codevault.batches import ahead, have, look, present
+from codevault.checkpoint import open_checkpoint
 from codevault.cli import main
 from codevault.cli.prefetch import other_python
 from codevault.errors import MissingCheckpointError
 from codevault.targets import targets
 from codevault_cache import Cache, collect
+from codevault_cache.errors import CacheError
 from tests.codevault import servers
 
 if TYPE_CHECKING:
@@ -150,6 +154,19 @@ def test_a_disk_that_takes_nothing_is_told_after_one_conversation(
     assert result.exit_code == 3
     assert {row["error"]["reference"] for row in rows} == {"cache-unwritable"}
     assert 0 < len(fleet.site.requests) < alone
+
+
+def test_a_manifest_that_says_what_none_may_costs_no_other(fleet: Fleet) -> None:
+    trust = [f"{fleet.repo}@{commit}" for commit in fleet.commits]
+    good, bad, other = (look(name, trust, "") for name in fleet.named(0, 1, 2))
+    code = open_checkpoint(bad.uri)
+    climbing = code.manifest.model_copy(update={"roots": ("../x",)})
+    bad = replace(bad, code=replace(code, manifest=climbing))
+    cache = Cache.open(None)
+    assert ahead([good, bad, other], cache) is None
+    assert [present(each, cache) is not None for each in (good, bad, other)] == [True, False, True]
+    with pytest.raises(CacheError):
+        have(bad, cache)
 
 
 def test_a_silent_repository_is_asked_once_for_all(
