@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks import page, plots, result
+from benchmarks import compiling, page, plots, result
 from benchmarks.warm_load import CALLS, OPENS
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def exact(name: str, figures: dict[str, Any]) -> list[str]:
         return [f"{r['modules']} modules: {r['opens']} opens, {r['calls']} calls" for r in over]
     if name == "second_prefetch" and figures["requests"]["second"]:
         return [f"a second prefetch asked {figures['requests']['second']} times"]
+    if name == "compiling":
+        return [f"compiled: {row}" for row in figures["rows"] if compiling.missed(row)]
     if name == "league" and figures["memory"] != "flat":
         return [f"memory of a league {figures['memory']}"]
     return []

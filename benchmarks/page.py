@@ -75,6 +75,14 @@ that is loaded again and again; `gc.freeze()` after a load (the arm *freezing*: 
 out of every later collection. It concerns the whole process, so codevault leaves it to the
 application.""",
     ),
+    "compiling": (
+        "Compiling many versions",
+        sections.compiling,
+        """Each version is compiled by `torch.compile` in one process; dynamo calls its backend
+once a graph. The policy's file is the same in all versions, and a constant beside it differs.
+*Shared*: the same with one code object for all, as a cache could hand out: beyond torch's limit of
+recompilations the versions run uncompiled, without an error.""",
+    ),
     "league": (
         "A league",
         loadtables.league,

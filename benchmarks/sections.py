@@ -172,6 +172,14 @@ def scale(runs: Sequence[Run]) -> str:
     return "\n".join(parts)
 
 
+def compiling(runs: Sequence[Run]) -> str:
+    keys = ("versions", "arm", "graphs", "wrong", "cpu_ms_each")
+    head = ["versions", "arm", "compiled", "wrong outputs", "first call, ms CPU each"]
+    return table(
+        head, ([row[key] for key in keys] for run in runs for row in run["figures"]["rows"])
+    )
+
+
 def import_peers(runs: Sequence[Run]) -> str:
     rows = []
     for run in runs:
