@@ -20,6 +20,8 @@ from codevault_cache.failures import Busy
 from codevault_cache.traffic import count
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from codevault_cache.clients import Ear
     from codevault_cache.gitconfig import HttpSettings
 
@@ -28,6 +30,8 @@ class HttpClient(Urllib3HttpGitClient):
     """http and https: the smart protocol only, without detours that a server proposes."""
 
     ear: Ear
+    extra: Mapping[str, str]
+    """Headers of the user's for this server, which may hold secrets."""
 
     def _http_request(
         self,
@@ -40,6 +44,9 @@ class HttpClient(Urllib3HttpGitClient):
         asks = url.startswith(self._base_url) and "/info/refs?service=" in url
         if data is None and not asks:
             raise GitProtocolError("the server does not speak git's smart protocol")
+        # What a server sends elsewhere is asked there, without what was meant for it.
+        if url.startswith(self._base_url):
+            headers = {**self.extra, **(headers or {})}
         count(requests=1)
         response, read = super()._http_request(url, headers, data, raise_for_status=False)
         self.ear.opened.append(response)
@@ -73,9 +80,20 @@ def pool_of(settings: HttpSettings, seconds: float) -> urllib3.PoolManager:
     ca = settings.ca
     folder = ca is not None and os.path.isdir(ca)
     common: dict[str, Any] = {
-        "headers": {"User-agent": default_user_agent_string(), **settings.headers},
+        "headers": {"User-agent": default_user_agent_string()},
         "timeout": urllib3.Timeout(connect=min(30.0, seconds), read=seconds),
-        "retries": urllib3.Retry(total=None, connect=0, read=0, other=0, status=0, redirect=5),
+        "retries": urllib3.Retry(
+            total=None,
+            connect=0,
+            read=0,
+            other=0,
+            status=0,
+            redirect=5,
+            remove_headers_on_redirect=[
+                *urllib3.Retry.DEFAULT_REMOVE_HEADERS_ON_REDIRECT,
+                *settings.headers,
+            ],
+        ),
         "cert_reqs": "CERT_REQUIRED" if settings.verify else "CERT_NONE",
         "ca_cert_dir" if folder else "ca_certs": ca,
     }

@@ -57,14 +57,16 @@ class Wire:
             from codevault_cache.gitconfig import http_settings
             from codevault_cache.httpclient import HttpClient, pool_of
 
+            settings = http_settings(address.public)
             client = HttpClient(
                 address.base + "/",
-                pool_manager=pool_of(http_settings(address.public), silence),
+                pool_manager=pool_of(settings, silence),
                 username=known[0] if known is not None else None,
                 password=known[1] if known is not None else None,
                 thin_packs=False,
                 quiet=True,
             )
+            client.extra = settings.headers
         elif address.kind == "git":
             client = TcpClient(address.host, port=address.port, thin_packs=False, quiet=True)
             client.silence = silence

@@ -162,6 +162,7 @@ class Server:
     def __init__(self, url: str, stop: Callable[[], None]) -> None:
         self.url = url
         self.requests: list[str] = []
+        self.told: list[str] = []
         self.auth: str | None = None
         self.digest: str | None = None
         self.version = 2
@@ -186,6 +187,7 @@ def http_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
                 body = self.rfile.read(length) if length else b""
                 path, _, query = self.path.partition("?")
                 server.requests.append(f"{self.command} {self.path}")
+                server.told.append(str(self.headers))
                 if server.trouble:
                     self.make_trouble(server.trouble.pop())
                     return

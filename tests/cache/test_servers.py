@@ -181,6 +181,25 @@ def test_a_token_in_the_environment_and_wrong_ones_before_it(
     assert fetched(Cache.open(tmp_path / "c2"), locked.url + "/r.git", sample.head)
 
 
+def test_headers_for_one_server_are_not_told_to_another(
+    folder: Path,
+    sample: Any,
+    http_server: Any,
+    cache: Cache,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that sends elsewhere would have the tokens that were meant for it arrive there."""
+    first, second = http_server(folder), http_server(folder)
+    lines = "".join(f"\textraHeader = {name}: s3cret\n" for name in ("Authorization", "Job-Token"))
+    gitconfig(monkeypatch, tmp_path, f'[http "{first.url}"]\n{lines}')
+    first.trouble = [f"302 to {second.url}/r.git/info/refs?service=git-upload-pack"] * 9
+    assert fetched(cache, first.url + "/r.git", sample.head)
+    assert all(text.count("s3cret") == 2 for text in first.told)
+    assert [request.partition(" ")[0] for request in second.requests].count("POST") > 0
+    assert not [text for text in second.told if "s3cret" in text]
+
+
 def test_tokens_are_for_one_host_each() -> None:
     assert token_variable("git.example.org") == "CODEVAULT_TOKEN_GIT_EXAMPLE_ORG"
     assert token_variable("git-example.org") == "CODEVAULT_TOKEN_GIT__EXAMPLE_ORG"
