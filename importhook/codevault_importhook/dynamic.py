@@ -131,6 +131,22 @@ def _patch_pickle(pickle: Any) -> None:
     pickle._Unpickler.find_class = find_class  # noqa: SLF001
 
 
+def _patch_yaml(constructor: Any) -> None:
+    """PyYAML's tags that name Python objects; it imports them by `__import__`."""
+    owner = constructor.FullConstructor
+    for way in ("find_python_module", "find_python_name"):
+        setattr(owner, way, _inside(getattr(owner, way)))
+
+
+def _inside(real: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(real)
+    def find(self: Any, name: Any, *args: Any, **options: Any) -> Any:
+        mount = _follow(name, _getframe(1))
+        return real(self, name if mount is None else mount.inside(name), *args, **options)
+
+    return find
+
+
 def _patch_pickle_user(module: Any) -> None:
     """A library that unpickles in C for its callers: old code gets its own classes from it."""
     import pickle
@@ -170,6 +186,7 @@ _patches: Final[dict[str, Callable[[Any], None]]] = {
     "pickle": _patch_pickle,
     "pydoc": _patch_pydoc,
     "shelve": _patch_pickle_user,
+    "yaml.constructor": _patch_yaml,
 }
 waiting: Final[dict[str, Callable[[Any], None]]] = {}
 """Patches of modules that are not loaded yet, by the module's name."""

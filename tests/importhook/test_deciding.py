@@ -226,12 +226,18 @@ CALLER = """
     def by_pydoc(path):
         import pydoc
         return pydoc.locate(path)
+    def by_yaml(path):
+        import yaml
+        return yaml.load("!!python/name:" + path, yaml.UnsafeLoader)
+    def by_yaml_object(path):
+        import yaml
+        return type(yaml.unsafe_load("a: !!python/object:" + path + " {}")["a"])
     def by_pkgutil(path):
         import pkgutil
         return pkgutil.resolve_name(path)
     """
 WAYS = re.findall(r"def (by_\w+)", CALLER)
-NEEDS = {"hydra": "hydra", "omegaconf": "hydra", "pydantic": "pydantic"}
+NEEDS = {"yaml": "yaml", "hydra": "hydra", "omegaconf": "hydra", "pydantic": "pydantic"}
 
 
 @pytest.fixture(params=["twin-imported", "twin-importable"])
