@@ -207,6 +207,22 @@ CHECKS: Final[tuple[Check, ...]] = (
         alters="replaced",
         blame=_QUOTED,
     ),
+    entries(
+        "transformers configurations",
+        _AREA,
+        "transformers.models.auto.configuration_auto",
+        lambda auto: auto.CONFIG_MAPPING._extra_content,
+        alters="replaced",
+        blame=_QUOTED,
+    ),
+    entries(
+        "timm models",
+        _AREA,
+        "timm.models._registry",
+        lambda registry: registry._model_entrypoints,
+        alters="replaced",
+        blame=_WORD,
+    ),
     Check(
         "hydra configurations",
         _AREA,

@@ -106,6 +106,12 @@ STAND_INS: dict[str, tuple[str, str, str]] = {
         "class ConfigStore:\n    repo = {}\n    instance = classmethod(lambda cls: cls)",
         "ConfigStore.repo",
     ),
+    "timm models": ("timm.models._registry", "_model_entrypoints = {}", "_model_entrypoints"),
+    "transformers configurations": (
+        "transformers.models.auto.configuration_auto",
+        "class CONFIG_MAPPING:\n    _extra_content = {}",
+        "CONFIG_MAPPING._extra_content",
+    ),
     "gym environments": (
         "gym.envs.registration",
         "class registry:\n    env_specs = {}",
