@@ -88,7 +88,7 @@ def progress(what: str, total: int | None = None) -> Iterator[Bar]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)  # what is printed is not broken into lines
     # rich prints lines above its bar, on the bar's terminal: those for a pipe or a file must not be
     # among them.
     both = sys.stdout.isatty()

@@ -332,6 +332,7 @@ def test_bars_on_a_terminal_take_no_line_from_a_pipe(
     assert sorted(row["uri"] for row in rows) == names
     assert last["summary"]["failures"] == 3
     assert both.count("[missing-checkpoint]") == 3
+    assert all(f"{name} cannot be opened" in both for name in names)
     assert "0 of 3 ready" in both
 
 
