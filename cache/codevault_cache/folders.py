@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING
 from codevault_cache import publish
 from codevault_cache.publish import NEW, sync, sync_folder, write_all
 from codevault_cache.trash import remove_folder, tmp_name
+from codevault_cache.treepaths import NATIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 READ_ONLY = 0o555
 """Folders and programs of a laid-out tree: for everybody to read, for nobody to write."""
-
-NATIVE = (".so", ".pyd", ".dylib", ".dll")
-"""Never links: the system loads one file once, and versions would share its static state."""
 
 MANY = 100
 """From this many files on, their file system is synced once: that takes a third of the time."""
@@ -77,6 +75,7 @@ def publish_folder(
                     folders.add(folder)
                     folder = os.path.dirname(folder)
             mode = READ_ONLY if mode & 0o111 else 0o444
+            # No links: the system loads a file once, and versions would share its static state.
             same = () if path.endswith(NATIVE) else earlier
             if any(_linked(os.path.join(old, path), target, mode, content) for old in same):
                 continue

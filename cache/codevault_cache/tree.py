@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _FIRST_READ = 1 << 16
 _GONE = (errno.ENOENT, errno.ESTALE)
-_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Failures that say something about this process, and nothing about the file."""
 
 
@@ -71,7 +71,7 @@ class Tree:
     def _failed(self, error: OSError) -> CorruptEntry | Missing | Unreadable:
         if error.errno in _GONE:
             return Missing(f"The cache has no source pack {self.digest[:12]}…", self.path, "")
-        kind = Unreadable if error.errno in _OURS else CorruptEntry
+        kind = Unreadable if error.errno in OURS else CorruptEntry
         return kind("A source pack cannot be read.", f"{self.path}: {error.strerror}")
 
     def _opened(self) -> Header:

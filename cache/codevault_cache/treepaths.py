@@ -18,6 +18,9 @@ from codevault_cache.limits import COMPONENT_BYTES, DEPTH, PATH_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+NATIVE = (".so", ".pyd", ".dylib", ".dll")
+"""How the names of compiled libraries end, which the system loads from their laid-out files."""
+
 # Nearly every path of nearly every repository: these need no closer look.
 _PLAIN = re.compile(
     r"(?:[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}/){0,12}[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}"

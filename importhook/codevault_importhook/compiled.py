@@ -1,5 +1,7 @@
 """Loads the compiled modules of a mount, and refuses one that took modules of the application.
 
+The system runs a compiled module from its laid-out file, which is compared with the snapshot first.
+
 Compiled code imports by names that nothing rewrites. Such an import is an error when it asks for a
 name of the snapshot (`finder`); a module that is imported already is handed out by the interpreter
 without a question, so what the compiled module holds is looked through once it is loaded.
@@ -19,15 +21,32 @@ if TYPE_CHECKING:
 
 
 class CompiledLoader(ExtensionFileLoader):
-    """Loads one compiled module from its laid-out file."""
+    """Loads one compiled module from its laid-out file, if that is what the snapshot has."""
 
     def __init__(self, mount: Mount, fullname: str, path: str) -> None:
-        super().__init__(fullname, path)
+        super().__init__(fullname, mount.source.location(path))
         self.mount = mount
+        self.tree_path = path
 
     # Both run C code. Frames of this file on the stack tell the finder who imports.
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """As the base class."""
+        """As the base class.
+
+        Raises:
+            ImportError: The file is not what the snapshot has.
+        """
+        try:
+            with open(self.path, "rb") as file:
+                content: bytes | None = file.read()
+        except OSError:
+            content = None
+        if content != self.mount.source.read(self.tree_path):
+            raise ImportError(
+                f"{self.path} is missing or was changed, and is not loaded; "
+                "`codevault cache verify --repair` lays it out again",
+                name=self.name,
+                path=self.path,
+            )
         return super().create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:

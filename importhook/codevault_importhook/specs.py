@@ -41,7 +41,7 @@ def find(mount: Mount, fullname: str, path: Sequence[str] | None) -> ModuleSpec 
     if found.is_extension:
         location = mount.source.location(found.path)
         return importlib.util.spec_from_file_location(
-            fullname, location, loader=CompiledLoader(mount, fullname, location)
+            fullname, location, loader=CompiledLoader(mount, fullname, found.path)
         )
     return of_file(mount, fullname, found.path)
 

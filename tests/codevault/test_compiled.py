@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,6 @@ import codevault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 FILES = {
     "src/gait/__init__.py": "",
@@ -76,18 +76,19 @@ def build(tmp_path: Path) -> Callable[[str], dict[str, str | bytes]]:
     return compiled
 
 
+COUNTING = """
+    static long calls = 4;
+    static PyObject *scale(PyObject *self, PyObject *none) { return PyLong_FromLong(++calls); }
+    static PyMethodDef methods[] = {{"scale", scale, METH_NOARGS, ""}, {NULL}};
+    static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_fast", "", -1, methods};
+    PyMODINIT_FUNC PyInit__fast(void) { return PyModule_Create(&module); }
+"""
+
+
 @pytest.fixture
 def fast(build: Any) -> dict[str, str | bytes]:
     """A compiled `gait._fast` that counts its calls in static memory, from five on."""
-    files: dict[str, str | bytes] = build(
-        """
-        static long calls = 4;
-        static PyObject *scale(PyObject *self, PyObject *none) { return PyLong_FromLong(++calls); }
-        static PyMethodDef methods[] = {{"scale", scale, METH_NOARGS, ""}, {NULL}};
-        static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_fast", "", -1, methods};
-        PyMODINIT_FUNC PyInit__fast(void) { return PyModule_Create(&module); }
-        """
-    )
+    files: dict[str, str | bytes] = build(COUNTING)
     return files
 
 
@@ -107,6 +108,31 @@ def test_extension_module_of_two_versions_has_a_state_for_each(project: Any, fas
     assert one is not two
     assert one.__file__ != two.__file__
     assert [one.scale(), one.scale(), two.scale(), one.scale(), two.scale()] == [5, 6, 5, 7, 6]
+
+
+def test_I5_compiled_module_whose_file_was_changed_never_runs(
+    project: Any, build: Any, fast: Any
+) -> None:
+    """The system runs the laid-out file: it is compared with the snapshot, and laid out again."""
+    other = build(COUNTING.replace("4", "40"))
+    ((path, evil),) = ((name, data) for name, data in other.items() if "_fast" in name)
+    commit = project.commit(fast)
+    splint = codevault.load_code(project.top, commit)
+    file = Path(splint.tree.location(path))
+
+    def change() -> None:
+        file.chmod(0o600)
+        file.write_bytes(evil)
+
+    change()  # between the load and the import
+    with pytest.raises(ImportError, match=r"was changed(.|\n)*verify --repair"):
+        splint.import_module("gait._fast")
+    splint.unload()
+    change()  # before the load, which lays it out again
+    splint = codevault.load_code(project.top, commit)
+    assert file.read_bytes() == fast[path]
+    assert splint.import_module("gait._fast").scale() == 5
+    splint.unload()
 
 
 ONE_NAME = 'PyObject_GetAttrString(from, "Size")'
