@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from codevault_cache import environ, paths
 from codevault_cache.errors import CorruptEntry, Missing
 from codevault_cache.laidout import laid_out
-from codevault_cache.snapshot import DIGEST, NAME, Snapshot, read_bytes
+from codevault_cache.snapshot import DIGEST, NAME, Snapshot, read_owned
 from codevault_cache.tree import Tree
 from codevault_cache.wanted import Wanted, answers, name_of, request_key, request_of
 
@@ -97,7 +97,10 @@ class Cache:
 
     def _record(self, root: str, path: str, prefix: bytes) -> Snapshot | None:
         try:
-            data = read_bytes(path)
+            data, owner = read_owned(path)
+            # Records say what runs: one's own count, root's, and those of the folder's owner.
+            if owner not in (os.geteuid(), 0) and owner != os.stat(root).st_uid:
+                return None
         except OSError:
             return None
         try:

@@ -22,17 +22,28 @@ _FIELDS = ("commit", "digest", "include", "left_out", "overlay", "repo", "roots"
 
 
 def read_bytes(path: str) -> bytes:
-    """The bytes of a small file, with as few system calls as that takes.
+    """The bytes of a small file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return read_owned(path)[0]
+
+
+def read_owned(path: str) -> tuple[bytes, int]:
+    """The bytes of a small file and who owns it, with as few system calls as that takes.
 
     Raises:
         OSError: It cannot be read.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        data = b""
-        while piece := os.read(fd, 1 << 16):
-            data += piece
-        return data
+        status = os.fstat(fd)
+        pieces, left = [], status.st_size
+        while left > 0 and (piece := os.read(fd, left)):
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces), status.st_uid
     finally:
         os.close(fd)
 

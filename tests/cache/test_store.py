@@ -253,6 +253,37 @@ def test_an_unwritable_cache_only_logs(cache: Cache, monkeypatch: pytest.MonkeyP
     assert cache.derived("d" * 64, "cp", lambda: b"x") == b"x"
 
 
+def given_away(path: str) -> None:
+    """Make a file another user's, who is neither this one nor root."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    os.chown(path, 54321, 54321, follow_symlinks=False)
+
+
+def test_I10_a_record_that_another_user_wrote_does_not_say_what_runs(
+    sample: Any, cache: Cache
+) -> None:
+    """In a folder that several users write, somebody's record could name somebody's pack."""
+    head = sample.git("rev-parse", "HEAD")
+    for wanted in (
+        Wanted(str(sample.top), head),
+        Wanted(str(sample.top), head, roots=(".",), shared=(), include=()),
+    ):
+        (snapshot,) = warm(cache, [wanted])
+        folder = os.path.join(cache.roots[0], "v1")
+        for kind in ("requests", "snapshots"):
+            for name in os.listdir(os.path.join(folder, kind)):
+                given_away(os.path.join(folder, kind, name))
+        assert cache.find(wanted) is None
+        assert cache.snapshot(snapshot.name) is None
+        assert warm(cache, [wanted]) == [snapshot]  # had again, with a word to nobody
+        # Whoever owns the folder that is named as a cache is trusted with it.
+        given_away(cache.roots[0])
+        assert cache.find(wanted) == snapshot
+        assert cache.snapshot(snapshot.name) == snapshot
+        os.chown(cache.roots[0], 0, 0)
+
+
 def state(top: str) -> list[tuple[str, int, int, int]]:
     found = []
     for where, inner, names in os.walk(top):
