@@ -21,6 +21,7 @@ from codevault_cache.limits import (
     SILENCE_SECONDS,
     refuse_above,
 )
+from codevault_cache.patience import within
 from codevault_cache.publish import written
 from codevault_cache.traffic import count
 
@@ -94,7 +95,8 @@ class Wire:
             if self.address.kind != "http":  # whose client counts its own
                 count(requests=1)
             try:
-                return ask()
+                # Libraries wait for a whole packet, which a server can send byte by byte.
+                return within(self.ear.deadline - time.monotonic(), ask)
             except CacheError:
                 raise
             except HTTPUnauthorized as error:
@@ -200,7 +202,8 @@ class Wire:
                 process.kill()
         for protocol in self.ear.opened:
             with contextlib.suppress(Exception):
-                protocol.close()
+                # Somebody may still be reading who is no longer waited for.
+                within(1.0, protocol.close)
         self._forget()
 
     def _forget(self) -> None:
