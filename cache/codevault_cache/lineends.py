@@ -63,21 +63,38 @@ def normaliser(
     Returns:
         Path and content of a file in the work tree to the content of its blob.
     """
+    from dulwich.filters import FilterBlobNormalizer, FilterError
     from dulwich.objects import Blob
 
-    attributes = repo.get_gitattributes()
-    filters = repo.get_blob_normalizer()
+    from codevault_cache.attributes import attributes_of
+
+    attributes = attributes_of(repo)
     config = repo.get_config_stack()
+    filters = FilterBlobNormalizer(config, attributes, repo=repo)
     try:
         automatic = config.get((b"core",), b"autocrlf").lower() in (b"true", b"input", b"yes", b"1")
     except KeyError:
         automatic = False
 
+    def filtered(path: str, content: bytes, name: str) -> bytes:
+        blob = Blob.from_string(content)
+        try:
+            return filters.checkin_normalize(blob, os.fsencode(path)).as_raw_string()
+        except (FilterError, OSError) as error:
+            # As in git: one that is not required, and is not installed here, changes nothing.
+            if not config.get_boolean((b"filter", name.encode()), b"required", False):
+                return content
+            raise EncodingRefused(
+                f"The uncommitted file {shown(path)} cannot be kept as git would keep it.",
+                f"The filter {name!a}, which is required, fails: {error}",
+                f"git add {shown(path)} && git commit",
+            ) from None
+
     def normal(path: str, content: bytes) -> bytes:
         found = attributes.match_path(os.fsencode(path))
-        if found.get(b"filter") not in (None, False, True):
-            blob = Blob.from_string(content)
-            content = filters.checkin_normalize(blob, os.fsencode(path)).as_raw_string()
+        driver = found.get(b"filter")
+        if isinstance(driver, bytes):
+            content = filtered(path, content, driver.decode("utf-8", "replace"))
         encoding = found.get(b"working-tree-encoding")
         if content and isinstance(encoding, bytes):
             content = as_utf8(path, content, encoding.decode("ascii", "replace"))

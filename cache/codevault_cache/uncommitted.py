@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from codevault_cache import limits
 from codevault_cache.errors import CorruptEntry, SecretRefused
+from codevault_cache.gitdir import gitdir_of
 from codevault_cache.gitobjects import object_id
 from codevault_cache.ignores import ignored_in
 from codevault_cache.lineends import normaliser
@@ -22,34 +23,13 @@ if TYPE_CHECKING:
     from codevault_cache.selection import Selection
 
 SECRETS = (
-    ".env",
-    ".env.*",
-    ".netrc",
-    "_netrc",
-    ".pgpass",
-    ".npmrc",
-    ".pypirc",
-    ".git-credentials",
-    "id_rsa",
-    "id_dsa",
-    "id_ecdsa",
-    "id_ed25519",
-    "*.pem",
-    "*.key",
-    "*.p12",
-    "*.pfx",
-    "*.keystore",
-    "*.kdbx",
-    "credentials",
-    "credentials.json",
-    "credentials.ini",
-    "client_secret*.json",
-    "service_account*.json",
-    "service-account*.json",
-    "secrets.json",
-    "secrets.y*ml",
+    ".env", ".env.*", ".netrc", "_netrc", ".pgpass", ".npmrc", ".pypirc", ".git-credentials",
+    ".boto", ".s3cfg", ".dockercfg", ".htpasswd", ".vault-token", "kubeconfig", "id_rsa", "id_dsa",
+    "id_ecdsa", "id_ed25519", "*.pem", "*.key", "*.ppk", "*.p12", "*.pfx", "*.jks", "*.keystore",
+    "*.kdbx", "credentials", "credentials.json", "credentials.ini", "client_secret*.json",
+    "service_account*.json", "service-account*.json", "secrets.json", "secrets.y*ml",
     "secrets.toml",
-)
+)  # fmt: skip
 """Names of untracked files that never travel in a checkpoint."""
 
 _SAFE_ENDINGS = (".example", ".sample", ".template", ".dist", ".py")
@@ -100,6 +80,11 @@ class _Index:
         if getattr(entry, "ino", 0) not in (0, status.st_ino & 0xFFFFFFFF):
             return None
         return self.oid(path)
+
+    def mode(self, path: str) -> int | None:
+        """The mode that is recorded of a path."""
+        found: int | None = getattr(self.entries.get(path), "mode", None)
+        return found
 
     def absent_on_purpose(self, path: str) -> bool:
         """Tell whether a sparse checkout keeps the file out of the work tree."""
@@ -152,7 +137,7 @@ def uncommitted(
             return
         seen.add(path)
         before = committed.get(path)
-        mode = _mode(status, before, has_modes)
+        mode = _mode(status, index.mode(path), has_modes)
         same_mode = before is not None and before.mode == mode
         oid = index.oid_if_unchanged(path, status)
         if same_mode and before is not None and oid is not None and oid == before.oid:
@@ -185,9 +170,13 @@ def uncommitted(
             if entry.name == ".git":
                 continue
             if entry.is_dir(follow_symlinks=False):
-                if not selection.descends(path) or os.path.lexists(
-                    os.path.join(entry.path, ".git")
-                ):
+                if not selection.descends(path):
+                    continue
+                if path not in folders and _is_repository(entry.path):
+                    # git would record its commit alone, as a submodule's.
+                    known = path in committed or hidden or ignored(path, True)
+                    if selection.rooted(path) and not known:
+                        left_out.append(path)
                     continue
                 asked = any(glob.startswith(path + "/") for glob in literal)
                 below = hidden or ignored(path, True)
@@ -213,12 +202,17 @@ def uncommitted(
     return changed, left_out
 
 
-def _mode(status: os.stat_result, before: Item | None, has_modes: bool) -> int:
+def _mode(status: os.stat_result, recorded: int | None, has_modes: bool) -> int:
     if stat.S_ISLNK(status.st_mode):
         return LINK
-    if not has_modes and before is not None and before.mode in (FILE, PROGRAM):
-        return before.mode
+    if not has_modes:
+        return PROGRAM if recorded == PROGRAM else FILE
     return PROGRAM if status.st_mode & stat.S_IXUSR else FILE
+
+
+def _is_repository(folder: str) -> bool:
+    """Whether a folder is a work tree of its own; a `.git` that leads nowhere makes it none."""
+    return os.path.lexists(os.path.join(folder, ".git")) and gitdir_of(folder) is not None
 
 
 def _is_small(item: Item) -> bool:

@@ -126,6 +126,8 @@ def apply(repo: Repo, step: tuple[Any, ...]) -> None:
             there.mkdir()
             (there / ".git").mkdir()
             (there / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+            (there / ".git" / "objects").mkdir()
+            (there / ".git" / "refs").mkdir()
             (there / "z.py").write_text("z = 1\n")
     elif kind == "ignore" and (repo.top / args[0]).is_dir():
         make_room(repo.top, args[0] + ".gitignore").write_text(args[1])
@@ -187,16 +189,19 @@ def tree_of_overlay(repo: Repo) -> str:
     ignored=st.sampled_from(IGNORES),
     attributes=st.sampled_from(ATTRIBUTES),
     autocrlf=st.sampled_from(["false", "input", "true"]),
+    modes=st.sampled_from(["true", "false"]),
     changes=st.lists(steps, max_size=8),
 )
-@example({"a.py": b"x = 1\n"}, "*.log\n", "", "false", [("write", "pkg/keep.log", b"x"),
+@example({"a.py": b"x = 1\n"}, "*.log\n", "", "false", "true", [("write", "pkg/keep.log", b"x"),
          ("stage", "pkg/keep.log"), ("unstage", "a.py")])  # fmt: skip
-@example({"crlf.txt": b"a\r\nb\r\n"}, "", "", "true", [("write", "crlf.txt", b"a\r\nb\nc\r")])
+@example({"crlf.txt": b"a\r\nb\r\n"}, "", "", "true", "true",
+         [("write", "crlf.txt", b"a\r\nb\nc\r")])  # fmt: skip
 def test_head_with_the_overlay_is_what_git_would_write(
     committed: dict[str, bytes],
     ignored: str,
     attributes: str,
     autocrlf: str,
+    modes: str,
     changes: list[tuple[Any, ...]],
 ) -> None:
     with tempfile.TemporaryDirectory() as top:
@@ -211,6 +216,7 @@ def test_head_with_the_overlay_is_what_git_would_write(
             if (repo.top / path).is_file():
                 os.utime(repo.top / path, (1_600_000_000, 1_600_000_000))
         repo.git("config", "core.autocrlf", autocrlf)
+        repo.git("config", "core.fileMode", modes)
         (repo.top / ".gitignore").write_text(ignored)
         (repo.top / ".gitattributes").write_text(attributes)
         for step in changes:
