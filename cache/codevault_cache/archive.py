@@ -7,13 +7,14 @@ import stat
 from typing import TYPE_CHECKING
 
 from codevault_cache import limits
-from codevault_cache.errors import HostileObject, RepositoryNotFound
+from codevault_cache.errors import CacheError, HostileObject, RepositoryNotFound
 from codevault_cache.source import FILE, LINK, PROGRAM, Item, item_with
 
 if TYPE_CHECKING:
     import tarfile
     import zipfile
     from collections.abc import Callable, Iterator
+    from typing import Self
 
 
 class ArchiveSource:
@@ -45,7 +46,6 @@ def archive_source(path: str) -> ArchiveSource:
     """
     import tarfile
     import zipfile
-    import zlib
 
     name = os.path.basename(path).lower()
     if not os.path.isfile(path):
@@ -55,16 +55,13 @@ def archive_source(path: str) -> ArchiveSource:
             with zipfile.ZipFile(path) as opened:
                 return ArchiveSource(_unzipped(opened))
         if name.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")):
-            with tarfile.open(path) as tar:
+            with tarfile.open(path, tarinfo=_member()) as tar:
                 return ArchiveSource(_unwrapped(_untarred(tar)))
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-    ) as error:
-        raise HostileObject(f"The archive {path!r} is malformed.", f"{error}") from error
+    except CacheError:
+        raise
+    except Exception as error:  # the libraries raise nearly anything over bytes that are no archive
+        why = f"{type(error).__name__}: {error}"
+        raise HostileObject(f"The archive {path!r} cannot be read.", why) from error
     raise RepositoryNotFound(
         f"{path!r} is no repository, folder, wheel or sdist.",
         "Its name ends in neither .whl, .zip, .tar.gz, .tgz, .tar.bz2, .tar.xz nor .tar.",
@@ -79,6 +76,7 @@ def _add(
         raise HostileObject(f"The archive holds {ascii(path)[:200]} twice.")
     files[path] = (mode, content)
     limits.refuse_above(limits.FILES, len(files), "files")
+    limits.refuse_above(limits.TOTAL_BYTES, total + len(content), "bytes")
     return total + len(content)
 
 
@@ -102,13 +100,37 @@ def _unzipped(opened: zipfile.ZipFile) -> dict[str, tuple[int, bytes]]:
     return files
 
 
+def _member() -> type[tarfile.TarInfo]:
+    """The library's class for a member, which reads no endless name and goes in no circle."""
+    import tarfile
+
+    named = [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK]
+    named += [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE]
+
+    class Member(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+            found = super().frombuf(buf, encoding, errors)
+            if found.size < 0 or (found.type in named and found.size > limits.FILE_BYTES):
+                raise HostileObject("The archive lies about the size of a member.")
+            return found
+
+    return Member
+
+
 def _untarred(opened: tarfile.TarFile) -> dict[str, tuple[int, bytes]]:
     files: dict[str, tuple[int, bytes]] = {}
     total = 0
-    for info in opened:
+    for count, info in enumerate(opened):
+        limits.refuse_above(limits.FILES, count, "members of the archive")
         path = info.name.removeprefix("./")
         if info.issym():
             total = _add(files, path, LINK, info.linkname.encode("utf-8", "surrogateescape"), total)
+        elif info.islnk():  # a further name of a file before it
+            target = info.linkname.removeprefix("./")
+            if target not in files:
+                raise HostileObject(f"The archive lacks {ascii(target)[:200]}, which it links to.")
+            total = _add(files, path, *files[target], total)
         elif info.isreg():
             limits.refuse_above(limits.TOTAL_BYTES, total + info.size, "bytes")
             member = opened.extractfile(info)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import random
 import socket
 import subprocess
 import tarfile
 import threading
 import time
+import tracemalloc
 import zipfile
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from codevault_cache import Cache, Wanted, errors, limits, overlay_of, public_url, warm
 from codevault_cache.address import address_of
+from codevault_cache.archive import archive_source
+from codevault_cache.depot import read_only
 from codevault_cache.gitobjects import parse_tree
+from codevault_cache.gittree import Objects, source_at
+from codevault_cache.keep import keep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -409,6 +417,113 @@ def test_hostile_archives(tmp_path: Path, cache: Cache) -> None:
             tar.addfile(info)
     (snapshot,) = warm(cache, [Wanted(str(tmp_path / "link.tar.gz"))])
     assert snapshot.left_out == ("a.py",)
+
+
+def packed(path: Path, *members: tuple[str, bytes, str]) -> str:
+    """A tar of members: name, type, and content or the name that it links to."""
+    with tarfile.open(path, "w") as tar:
+        for name, kind, text in members:
+            info = tarfile.TarInfo(name)
+            info.type = kind
+            if kind == tarfile.REGTYPE:
+                info.size = len(text)
+            else:
+                info.linkname = text
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return str(path)
+
+
+def test_hard_links_of_archives_are_files(tmp_path: Path, cache: Cache) -> None:
+    """`tar` writes a file's second name so, and modules may be such."""
+    members = [("p/a.py", tarfile.REGTYPE, "x = 1\n"), ("p/b.py", tarfile.LNKTYPE, "p/a.py")]
+    (snapshot,) = warm(cache, [Wanted(packed(tmp_path / "a.tar", *members))])
+    tree = cache.tree(snapshot.digest)
+    assert {path: tree.read(path) for path in tree.paths} == dict.fromkeys(
+        ("a.py", "b.py"), b"x = 1\n"
+    )
+    tree.close()
+    members.append(("p/c.py", tarfile.LNKTYPE, "../../etc/passwd"))
+    with pytest.raises(errors.HostileObject, match="lacks"):
+        warm(cache, [Wanted(packed(tmp_path / "b.tar", *members))])
+
+
+def header(size: bytes, kind: bytes) -> bytes:
+    """The first block of a tar's member."""
+    block = bytearray(512)
+    block[:4], block[100:107], block[124 : 124 + len(size)] = b"name", b"0000644", size
+    block[156:157], block[148:156] = kind, b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+ENDLESS = b"\x80" + (1 << 40).to_bytes(11, "big")
+BACKWARDS = b"\xff" * 11 + b"\0"
+
+
+@pytest.mark.parametrize("size", [ENDLESS, BACKWARDS])
+@pytest.mark.parametrize("kind", [b"L", b"K", b"x", b"g", b"X", b"0", b"5"])
+def test_archives_that_lie_about_sizes_take_no_memory_and_no_time(
+    size: bytes, kind: bytes, tmp_path: Path, cache: Cache
+) -> None:
+    if size == ENDLESS and kind == b"5":
+        return  # a folder has no content, whatever it says
+    with gzip.open(tmp_path / "a.tar.gz", "wb") as file:
+        file.write(header(size, kind) + bytes(1 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.CacheError):
+            warm(cache, [Wanted(str(tmp_path / "a.tar.gz"))])
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+    assert cache.ls() == []
+
+
+@pytest.mark.parametrize("ending", ["whl", "tar", "tar.gz", "tar.bz2", "tar.xz"])
+def test_archives_with_changed_bytes_are_read_or_refused(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{ending}"
+    files = {"p/a.py": b"x = 1\n" * 50, "p/" + "long" * 40 + "/b.py": b"", "p/c.bin": bytes(700)}
+    if ending == "whl":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+            for name, content in files.items():
+                made.writestr(name, content)
+    else:
+        mode: Any = f"w:{ending.partition('.')[2]}"
+        with tarfile.open(path, mode) as tar:
+            for name, content in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    good, choose = path.read_bytes(), random.Random(ending)
+    ends = set()
+    for _ in range(120):
+        bad = bytearray(good)
+        for _ in range(choose.choice((1, 1, 3))):
+            bad[choose.randrange(len(bad))] ^= 1 << choose.randrange(8)
+        path.write_bytes(bad if choose.random() < 0.8 else bad[: choose.randrange(len(bad))])
+        try:
+            archive_source(str(path))
+            ends.add("read")
+        except errors.CacheError as error:
+            ends.add(type(error).__name__)
+    assert "HostileObject" in ends
+
+
+def test_an_id_that_means_two_contents_is_decided_by_the_digest(
+    make_repo: Any, cache: Cache
+) -> None:
+    """Nothing here notices SHA-1 collisions: the sha256 that a manifest names is the defence."""
+    repo = make_repo({"a.py": "x = 1\n"})
+    head, blob = repo.git("rev-parse", "HEAD"), repo.git("rev-parse", "HEAD:a.py")
+    wanted = Wanted(str(repo.top), head, roots=(".",), shared=(), include=())
+    (right,) = warm(cache, [wanted])
+    collides = {blob: ("blob", b"import os  # the same id\n")}
+    known = replace(wanted, digest=right.digest)
+    with read_only(str(repo.top / ".git" / "objects"), head) as store:
+        source = source_at(Objects(store, collides), head, "The origin")
+        with pytest.raises(errors.DigestMismatch):
+            keep(cache, known, source, None, known)
+    assert [entry.snapshot for entry in cache.ls()] == [right]
 
 
 def test_overlays_obey_the_same_rules(make_repo: Any, cache: Cache) -> None:
