@@ -43,8 +43,8 @@ class Item:
         name: Splint names, or a file's.
         records: Files that go first.
         objects: What goes then, in order.
-        pack: The source pack that a reader would have open, there or not; None where no reader
-            holds anything open.
+        pack: The source pack that a reader would have open, there or not; None without readers.
+        signs: Files whose times tell when it was used.
         used: When it was last used, in seconds since the epoch.
         repos: Keys of the git stores that its snapshots were fetched through.
     """
@@ -54,6 +54,7 @@ class Item:
     records: tuple[str, ...]
     objects: tuple[str, ...]
     pack: str | None
+    signs: tuple[str, ...]
     used: float
     repos: frozenset[str] = frozenset()
 
@@ -108,14 +109,14 @@ def _digests(cache: Cache) -> Iterator[Item]:
         kind = "snapshot" if held.snapshots and there else "orphan"
         name = " ".join(s.name for s in held.snapshots) or held.digest
         used = max(held.used, last_use([pack]))
-        yield Item(kind, name, held.records, held.objects, pack, used, frozenset(keys))
+        yield Item(kind, name, held.records, held.objects, pack, (pack,), used, frozenset(keys))
 
 
 def _stores(root: str) -> Iterator[Item]:
     for name in names_in(paths.depots(root)):
         place = os.path.join(paths.depots(root), name)
-        used = last_use([place, os.path.join(place, "objects")])
-        yield Item("git", name.removesuffix(".git"), (), (place,), None, used)
+        signs = (place, os.path.join(place, "objects"))
+        yield Item("git", name.removesuffix(".git"), (), (place,), None, signs, last_use(signs))
 
 
 def _files(root: str) -> Iterator[Item]:
@@ -123,7 +124,7 @@ def _files(root: str) -> Iterator[Item]:
     for kind, folder in kinds.items():
         for name in names_in(folder(root)):
             place = os.path.join(folder(root), name)
-            yield Item(kind, name, (), (place,), None, last_use([place]))
+            yield Item(kind, name, (), (place,), None, (place,), last_use([place]))
 
 
 def plan(
@@ -196,13 +197,12 @@ def collect(planned: Plan, done: Callable[[Item], object] = lambda item: None) -
         planned: What `plan` gave.
         done: Called after each item.
     """
-    root = planned.cache.roots[0]
     removed: list[Item] = []
     kept: list[Item] = []
     for item in planned.items:
         (removed if remove(planned.cache, item) else kept).append(item)
         done(item)
-    sweep(paths.tmp(root))
+    sweep(paths.tmp(planned.cache.roots[0]))
     return Collected(tuple(removed), tuple(kept))
 
 
@@ -214,7 +214,7 @@ def remove(cache: Cache, item: Item) -> bool:
     with claimed(item.pack) as free:
         if not free or not pinned(cache.roots).isdisjoint(item.name.split()):
             return False
-        if item.pack is not None and last_use([item.pack]) > item.used:
+        if last_use(item.signs) > item.used:
             return False  # used, or published again, since the plan was made
         try:
             if not all(discard(record, tmp) for record in item.records):

@@ -105,7 +105,7 @@ def prepare(root: str) -> None:
     tag = os.path.join(root, "CACHEDIR.TAG")
     if os.path.exists(tag):
         return
-    os.makedirs(os.path.join(root, VERSION), exist_ok=True)
+    from codevault_cache.publish import publish_file
+
     for path, content in ((os.path.join(root, ".gitignore"), b"*\n"), (tag, _TAG)):
-        with open(path, "wb") as file:
-            file.write(content)
+        publish_file(path, tmp(root), (content,))

@@ -62,7 +62,7 @@ def pin(cache: Cache, name: str, group: str = "") -> None:
         with contextlib.suppress(FileExistsError), open(path, "xb"):
             pass
     except OSError as error:
-        raise Unwritable(f"{name} cannot be pinned.", str(error), "") from None
+        raise Unwritable(f"{name} cannot be pinned.", str(error), "codevault cache dir") from None
 
 
 def unpin(cache: Cache, name: str) -> None:
@@ -70,12 +70,15 @@ def unpin(cache: Cache, name: str) -> None:
 
     Raises:
         Missing: It is not pinned.
+        Unwritable: The first folder cannot be written.
     """
     try:
         os.unlink(paths.pin(cache.roots[0], name))
     except FileNotFoundError:
         why = "It may be one of a group." if name in pinned(cache.roots) else ""
         raise Missing(f"{name} is not pinned by itself.", why, "codevault cache ls") from None
+    except OSError as error:
+        raise Unwritable(f"{name} cannot be unpinned.", str(error), "codevault cache dir") from None
 
 
 def groups(cache: Cache) -> frozenset[str]:

@@ -89,6 +89,8 @@ def _laid_out_problem(folder: str, pack: str, digest: str) -> tuple[str | None, 
                 count += 1
         gone = tree.paths - found
         return (f"{min(gone)!r} is missing." if gone else None), count
+    except OSError as error:
+        return f"It cannot be read: {error}.", count
     finally:
         tree.close()
 
@@ -125,7 +127,7 @@ def verify(cache: Cache, done: Callable[[str], object] = lambda path: None) -> R
         for kind, path, why, files in _looked_at(cache, root):
             counts[kind] += 1
             counts["files"] += files
-            if why is not None:
+            if why is not None and os.path.lexists(path):  # a collection may run meanwhile
                 bad.append(Bad(path, why))
             done(path)
     return Report(counts["packs"], counts["records"], counts["files"], counts["code"], tuple(bad))

@@ -64,7 +64,8 @@ def cache_ls(sort: str, text: str, as_json: bool) -> None:
     from codevault_cache.usage import allocated
 
     vault = _cache()
-    shown = [entry for entry in vault.ls() if text in _searched(entry)]
+    found = ((e, f"{e.snapshot.name} {e.snapshot.commit} {e.snapshot.repo}") for e in vault.ls())
+    shown = [entry for entry, said in found if text in said]
     for snapshot, entry in ((e.snapshot, e) for e in sorted(shown, key=_ORDERS[sort])):
         row = {
             "splint": snapshot.name,
@@ -84,10 +85,6 @@ def cache_ls(sort: str, text: str, as_json: bool) -> None:
     if not as_json:
         total = amount(allocated(vault.roots))
         click.echo(f"{len(shown)} snapshots; {total} in {', '.join(vault.roots)}")
-
-
-def _searched(entry: Entry) -> str:
-    return f"{entry.snapshot.name} {entry.snapshot.commit} {entry.snapshot.repo}"
 
 
 @cache.command("verify")
@@ -169,9 +166,8 @@ def _collected(planned: Plan, dry_run: bool, as_json: bool) -> None:
         after, kept = allocated(planned.cache.roots[:1]), len(done.kept)
     total = {"before": planned.before, "after": after, "kept": kept, "dry_run": dry_run}
     total["items"] = len(planned.items)
-    verb = "would free" if dry_run else "freed"
-    line = f"{verb} {amount(planned.before - after)}; {amount(after)} left, {kept} kept"
-    echo(as_json, total, [line])
+    freed = f"{'would free' if dry_run else 'freed'} {amount(planned.before - after)}"
+    echo(as_json, total, [f"{freed}; {amount(after)} left, {kept} kept"])
 
 
 def _names(vault: Cache, given: tuple[str, ...]) -> list[str]:
@@ -206,29 +202,33 @@ _named = click.argument("names", nargs=-1, required=True)
 
 @cache.command("pin")
 @_named
-def cache_pin(names: tuple[str, ...]) -> None:
+@json_option
+def cache_pin(names: tuple[str, ...], as_json: bool) -> None:
     """Keep snapshots (names, commits or checkpoints), whatever is collected."""
     from codevault_cache.pins import pin
 
     vault = _cache()
     for name in _names(vault, names):
         pin(vault, name)
-        click.echo(f"pinned {name}")
+        echo(as_json, {"splint": name, "pinned": True}, [f"pinned {name}"])
 
 
 @cache.command("unpin")
 @_named
-def cache_unpin(names: tuple[str, ...]) -> None:
+@json_option
+def cache_unpin(names: tuple[str, ...], as_json: bool) -> None:
     """Let snapshots, or all that a `prefetch --pin NAME` pinned, be collected again."""
+    from codevault_cache.holdings import pinned
     from codevault_cache.pins import groups, unpin, unpin_group
 
     vault = _cache()
     known = groups(vault)
     for group in known.intersection(names):
-        click.echo(f"unpinned {group}: {unpin_group(vault, group)} snapshots")
+        count = unpin_group(vault, group)
+        echo(as_json, {"group": group, "unpinned": count}, [f"unpinned {group}: {count} snapshots"])
     for name in _names(vault, tuple(name for name in names if name not in known)):
         unpin(vault, name)
-        click.echo(f"unpinned {name}")
+        echo(as_json, {"splint": name, "pinned": name in pinned(vault.roots)}, [f"unpinned {name}"])
 
 
 @cache.command("rm")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codevault_cache import Cache, Snapshot, Wanted, overlay_of, paths, warm
+from codevault_cache import Cache, Snapshot, Wanted, overlay_of, paths, trash, warm
 from codevault_cache.holdings import holdings
 from codevault_cache.repair import repair
 
@@ -122,3 +124,20 @@ def test_I8_read_only_folders_are_reported_and_left(
     assert pack in [bad.path for bad in report.bad]
     assert repair(both, report).set_aside == ()
     assert os.stat(pack).st_ctime_ns == before
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_what_cannot_be_read_is_told_and_what_is_collected_meanwhile_is_not(
+    removed: bool, held: Snapshot, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = paths.tree(cache.roots[0], held.digest)
+
+    def fail(*_: object) -> None:
+        if removed:
+            trash.remove_folder(tree)
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(hashlib, "file_digest", fail)
+    bad = cache.verify().bad
+    assert [found.path for found in bad] == ([] if removed else [tree])
+    assert removed or "input/output error" in bad[0].why

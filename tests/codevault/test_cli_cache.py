@@ -58,6 +58,16 @@ class GcTotal(Row):
     items: int
 
 
+class PinRow(Row):
+    splint: str
+    pinned: bool
+
+
+class GroupRow(Row):
+    group: str
+    unpinned: int
+
+
 class RmRow(Row):
     splint: str
     freed: int
@@ -166,6 +176,17 @@ def test_pin_gc_and_unpin(held: str, walker: Any) -> None:
     assert rows(LsRow, "ls") == []
     # and it comes back
     assert codevault.prefetch([held]).items[0].status == "fetched"
+
+
+def test_pins_are_told_to_programs_too(held: str, walker: Any) -> None:
+    (row,) = rows(PinRow, "pin", held)
+    assert row.pinned
+    codevault.prefetch([held], pin="nightly")
+    (still,) = rows(PinRow, "unpin", row.splint)
+    assert (still.splint, still.pinned) == (row.splint, True)  # the group's pin holds
+    (group,) = rows(GroupRow, "unpin", "nightly")
+    assert (group.group, group.unpinned) == ("nightly", 1)
+    assert not any(entry.pinned for entry in rows(LsRow, "ls"))
 
 
 def test_gc_limits_have_units(held: str, walker: Any) -> None:

@@ -141,6 +141,9 @@ def judge(folder: str, act: str, code: int) -> str:
     Raises:
         AssertionError: Something is wrong that must never be.
     """
+    tag = Path(folder, "CACHEDIR.TAG")
+    if tag.exists() and not tag.read_bytes().endswith(b"# A cache of codevault.\n"):
+        raise AssertionError("the mark of a cache is cut short")
     before = Cache.open(folder).verify()
     if not before.ok:
         raise AssertionError(f"a reader would meet {before.bad}")
