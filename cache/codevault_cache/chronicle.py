@@ -7,24 +7,22 @@ tags are fetched, and then only the files that are asked for.
 from __future__ import annotations
 
 import shutil
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from contextlib import contextmanager
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 from codevault_cache import environ, paths
 from codevault_cache.address import address_of
+from codevault_cache.commits import Commit, commit_at, led_to
 from codevault_cache.depot import depot, read_only
-from codevault_cache.errors import CredentialsMissing, Offline, RepositoryNotFound
-from codevault_cache.gitdir import gitdir_of
-from codevault_cache.gitobjects import TreeEntry, parse_tree
+from codevault_cache.errors import CredentialsMissing, Offline
+from codevault_cache.gitdir import refs_at
+from codevault_cache.gitobjects import TREE, TreeEntry, parse_tree
 from codevault_cache.gittree import Objects
 from codevault_cache.source import Absent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from dulwich.object_store import BaseObjectStore
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from codevault_cache.address import Address
     from codevault_cache.cache import Cache
@@ -34,47 +32,69 @@ if TYPE_CHECKING:
 _REFS: Final = (b"refs/heads/", b"refs/tags/", b"refs/remotes/", b"HEAD")
 _AT_ONCE: Final = 2000
 """How many files a server is asked for at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChronicleCommit:
-    """One commit.
-
-    Attributes:
-        oid: Its full id.
-        tree: The id of its tree.
-        time: Its committer's time, seconds since 1970.
-    """
-
-    oid: str
-    tree: str
-    time: int
+_LONGEST: Final = 20_000
+"""How many commits of one line are followed at most."""
 
 
 class Chronicle:
-    """What is known of a repository's chronicle.
+    """What is known of a repository's past.
 
     Attributes:
-        commits: All that a branch or tag leads to, oldest first.
+        head: The commit that is checked out; None for a server's.
     """
 
     def __init__(
         self,
-        commits: tuple[ChronicleCommit, ...],
         objects: Objects,
+        tips: Iterable[str],
+        head: str | None,
         bring: Callable[[list[str]], None] | None,
     ) -> None:
-        self.commits = commits
+        self.head = head
         self._objects = objects
+        self._tips = tips
         self._bring = bring
         self.entries = lru_cache(maxsize=1 << 15)(self._entries)
 
-    def _entries(self, tree: str) -> tuple[TreeEntry, ...]:
-        """The lines of a tree; none for one that a partial clone lacks."""
-        try:
-            return tuple(parse_tree(self._objects.get(tree, "tree"), len(tree) // 2))
-        except Absent:
+    @cached_property
+    def commits(self) -> tuple[Commit, ...]:
+        """All that a branch or tag leads to, oldest first."""
+        found = led_to(self._objects, self._tips).values()
+        return tuple(sorted(found, key=lambda commit: (commit.time, commit.oid)))
+
+    def line(self, old: str, new: str) -> tuple[Commit, ...]:
+        """The old commit; then those of the new one's line of first parents that came after it.
+
+        Where the old commit is not on that line, the last one of the line before it stands in
+        between. None where one of the two is not there.
+        """
+        first, last = commit_at(self._objects, old), commit_at(self._objects, new)
+        if first is None or last is None:
             return ()
+        line: list[Commit] = []
+        step: Commit | None = last
+        while step is not None and step.oid != old and len(line) < _LONGEST:
+            line.append(step)
+            if step.time < first.time:
+                break
+            step = commit_at(self._objects, step.parents[0]) if step.parents else None
+        return (first, *reversed(line))
+
+    def _entries(self, tree: str) -> Mapping[str, TreeEntry]:
+        """The lines of a tree by their names; none for one that a partial clone lacks."""
+        try:
+            lines = parse_tree(self._objects.get(tree, "tree"), len(tree) // 2)
+        except Absent:
+            return {}
+        return {line.name: line for line in lines}
+
+    def entry(self, tree: str, path: str) -> TreeEntry | None:
+        """The line of a tree for a path below it, or None."""
+        name, _, rest = path.partition("/")
+        found = self.entries(tree).get(name)
+        if found is None or not rest:
+            return found
+        return self.entry(found.oid, rest) if found.mode == TREE else None
 
     def files(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Id and content of files, in any order; those that nobody has are left out."""
@@ -107,32 +127,28 @@ def chronicle(cache: Cache, repo: str) -> Iterator[Chronicle]:
         from codevault_cache.gitconfig import moved
 
         address = moved(repo)
-    with ExitStack() as stack:
-        if address.kind == "local":
-            yield stack.enter_context(_local(address.path))
-        else:
-            yield stack.enter_context(_remote(cache, address))
+    opened = chronicle_at(address.path) if address.kind == "local" else _remote(cache, address)
+    with opened as found:
+        yield found
 
 
 @contextmanager
-def _local(path: str) -> Iterator[Chronicle]:
-    from dulwich.repo import Repo
+def chronicle_at(path: str) -> Iterator[Chronicle]:
+    """The past of a repository on this machine, for as long as the block runs.
 
-    found = gitdir_of(path)
-    if found is None:
-        raise RepositoryNotFound(
-            f"There is no git repository at {path!r}.",
-            "Folders, wheels and sdists have no chronicle.",
-            "git -C PATH rev-parse --git-dir",
-        )
-    with Repo(found.top or found.git) as repo:
-        refs = repo.refs.as_dict()
-        tips = {oid.decode() for name, oid in refs.items() if name.startswith(_REFS)}
+    Args:
+        path: A work tree, a bare repository or a `.git` folder.
+
+    Raises:
+        RepositoryNotFound: There is no such repository.
+    """
+    found, refs = refs_at(path)
+    tips = {oid for name, oid in refs.items() if name.startswith(_REFS)}
     if not tips:
-        yield Chronicle((), Objects(None), None)
+        yield Chronicle(Objects(None), (), None, None)
         return
     with read_only(found.objects, next(iter(tips))) as store:
-        yield Chronicle(_commits(store, tips), Objects(store), None)
+        yield Chronicle(Objects(store), tips, refs.get(b"HEAD"), None)
 
 
 @contextmanager
@@ -160,40 +176,12 @@ def _remote(cache: Cache, address: Address) -> Iterator[Chronicle]:
             asked = SystemGit(address)
             tips = asked.tips(_REFS[:2])
         if not tips:
-            yield Chronicle((), Objects(None), None)
+            yield Chronicle(Objects(None), (), None, None)
             return
         path = paths.objects(root, paths.depot_key(address.public))
         with depot(path, next(iter(tips))) as store:
             fetch = Fetch(store, asked, paths.tmp(root), {})
             fetch.get(sorted(tips), None, NO_BLOBS)
             fetch.held.clear()
-            yield Chronicle(
-                _commits(store, tips),
-                fetch.objects(),
-                lambda oids: fetch.get(oids, None, None),
-            )
-
-
-def _commits(store: BaseObjectStore, tips: set[str]) -> tuple[ChronicleCommit, ...]:
-    from dulwich.objects import Commit, ObjectID, Tag
-
-    found: dict[str, ChronicleCommit] = {}
-    seen: set[bytes] = set()
-    waiting = [tip.encode() for tip in tips]
-    while waiting:
-        oid = waiting.pop()
-        if oid in seen:
-            continue
-        seen.add(oid)
-        try:
-            read = store[ObjectID(oid)]
-        except KeyError:
-            continue  # a shallow clone ends here
-        if isinstance(read, Commit):
-            found[oid.decode()] = ChronicleCommit(
-                oid.decode(), read.tree.decode(), read.commit_time
-            )
-            waiting += read.parents
-        elif isinstance(read, Tag):
-            waiting.append(read.object[1])
-    return tuple(sorted(found.values(), key=lambda commit: (commit.time, commit.oid)))
+            bring = partial(fetch.get, depth=None, spec=None)
+            yield Chronicle(fetch.objects(), tips, None, bring)

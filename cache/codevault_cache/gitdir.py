@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from codevault_cache.errors import RepositoryNotFound
+
 
 @dataclass(frozen=True, slots=True)
 class GitDir:
@@ -90,3 +92,30 @@ def find_worktree(path: str) -> str | None:
         if above == folder:
             return None
         folder = above
+
+
+def refs_at(path: str) -> tuple[GitDir, dict[bytes, str]]:
+    """A local repository, and the commits and tags that its refs and HEAD name.
+
+    Args:
+        path: A work tree, a bare repository or a `.git` folder.
+
+    Returns:
+        Its folders; full names of refs to ids.
+
+    Raises:
+        RepositoryNotFound: There is no such repository.
+    """
+    from dulwich.errors import NotGitRepository
+    from dulwich.repo import Repo
+
+    found, why = gitdir_of(path), "Folders, wheels and sdists have no past."
+    try:
+        if found is not None:
+            with Repo(found.top or found.git) as repo:
+                return found, {name: oid.decode() for name, oid in repo.refs.as_dict().items()}
+    except NotGitRepository as error:
+        why = str(error)
+    raise RepositoryNotFound(
+        f"There is no git repository at {path!r}.", why, "git -C PATH rev-parse --git-dir"
+    )

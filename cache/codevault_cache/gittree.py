@@ -40,6 +40,16 @@ class Objects:
             why = type(error).__name__
         raise Damaged(f"Whether the git object {oid} is there cannot be read.", why, "")
 
+    def read(self, oid: str) -> tuple[str, bytes]:
+        """Kind and content of an object, which hash to its id.
+
+        Raises:
+            Absent: Nobody here has it.
+            HostileObject: It is damaged.
+        """
+        held = next((held[oid] for held in self.memory if oid in held), None)
+        return held if held is not None else self._stored(oid)
+
     def get(self, oid: str, kind: str) -> bytes:
         """The content of an object.
 
@@ -54,8 +64,7 @@ class Objects:
             Absent: Nobody here has it.
             HostileObject: It is something else, or damaged.
         """
-        held = next((held[oid] for held in self.memory if oid in held), None)
-        found, content = held if held is not None else self._stored(oid)
+        found, content = self.read(oid)
         if found != kind:
             raise HostileObject(f"The git object {oid} is a {found}, and must be a {kind}.")
         return content

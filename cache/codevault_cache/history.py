@@ -5,27 +5,27 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
+from codevault_cache.commits import Commit, commit_at
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dulwich.repo import Repo
+    from codevault_cache.gittree import Objects
 
 _HERE, _THERE = 1, 2
 
 
-def nearest_on(repo: Repo, head: str, tips: Iterable[str]) -> str | None:
+def nearest_on(objects: Objects, head: str, tips: Iterable[str]) -> str | None:
     """Find the nearest ancestor of a commit that is reachable from some tips.
 
     Args:
-        repo: The clone.
+        objects: The clone's.
         head: The commit.
         tips: Where the remote's branches were seen last.
 
     Returns:
         The commit itself if it is reachable, else an ancestor, else None.
     """
-    from dulwich.objects import Commit
-
     tips = set(tips)
     if head in tips:
         return head
@@ -38,15 +38,12 @@ def nearest_on(repo: Repo, head: str, tips: Iterable[str]) -> str | None:
         if before | flag == before:
             return
         if oid not in commits:
-            try:
-                found = repo.object_store[oid.encode()]  # type: ignore[index]
-            except KeyError:
-                return  # a shallow clone ends here
-            if not isinstance(found, Commit):
+            found = commit_at(objects, oid)
+            if found is None:
                 return
             commits[oid] = found
         marks[oid] = before | flag
-        heapq.heappush(queue, (-commits[oid].commit_time, oid))
+        heapq.heappush(queue, (-commits[oid].time, oid))
 
     mark(head, _HERE)
     for tip in tips:
@@ -57,5 +54,5 @@ def nearest_on(repo: Repo, head: str, tips: Iterable[str]) -> str | None:
         if marks[oid] == _HERE | _THERE:
             return oid
         for parent in commits[oid].parents:
-            mark(parent.decode(), marks[oid])
+            mark(parent, marks[oid])
     return None

@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING
 
 from codevault_cache import environ, paths
 from codevault_cache.address import address_of, public_url
-from codevault_cache.errors import CredentialsMissing, Offline, RepositoryNotFound
+from codevault_cache.errors import CredentialsMissing, Offline, TooLarge
 from codevault_cache.trash import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from dulwich.object_store import BaseObjectStore
 
     from codevault_cache.address import Address
     from codevault_cache.cache import Cache
@@ -140,16 +138,15 @@ def is_proof(path: str, line: bytes) -> bool:
 
 
 def _locally(path: str, commits: Sequence[str]) -> frozenset[str]:
-    from dulwich.errors import NotGitRepository
-    from dulwich.repo import Repo
+    from codevault_cache.commits import led_to
+    from codevault_cache.depot import read_only
+    from codevault_cache.gitdir import refs_at
+    from codevault_cache.gittree import Objects
 
-    try:
-        with Repo(path) as repo:
-            refs = repo.refs.as_dict()
-            tips = {oid.decode() for name, oid in refs.items() if name.startswith(_PREFIXES)}
-            return _among(commits, _ancestors(repo.object_store, tips))
-    except NotGitRepository as error:
-        raise RepositoryNotFound(f"{path!r} is no git repository.", str(error), "") from None
+    found, refs = refs_at(path)
+    tips = [oid for name, oid in refs.items() if name.startswith(_PREFIXES)]
+    with read_only(found.objects, commits[0]) as store:
+        return frozenset(commits).intersection(led_to(Objects(store), tips))
 
 
 def _remotely(address: Address, commits: Sequence[str]) -> frozenset[str]:
@@ -168,7 +165,9 @@ def _remotely(address: Address, commits: Sequence[str]) -> frozenset[str]:
 def _proven(server: Wire | SystemGit, commits: Sequence[str]) -> frozenset[str]:
     import tempfile
 
+    from codevault_cache.commits import led_to
     from codevault_cache.depot import add_pack, depot
+    from codevault_cache.gittree import Objects
     from codevault_cache.publish import unfinished
 
     tips = server.tips(_PREFIXES)
@@ -178,31 +177,18 @@ def _proven(server: Wire | SystemGit, commits: Sequence[str]) -> frozenset[str]:
         objects = os.path.join(folder, "objects")
         with depot(objects, commits[0]) as store:
             with unfinished(folder) as (fd, path), os.fdopen(fd, "wb", closefd=False) as file:
-                server.fetch(file, sorted(tips), filter_spec=_NO_TREES, limit=_PACK_BYTES)
+                try:
+                    server.fetch(file, sorted(tips), filter_spec=_NO_TREES, limit=_PACK_BYTES)
+                except TooLarge:
+                    raise _too_much(server.address.public, commits[0]) from None
                 add_pack(objects, fd, path, folder, sha256=len(commits[0]) == 64)
-            return _among(commits, _ancestors(store, tips))
+            return frozenset(commits).intersection(led_to(Objects(store), tips))
 
 
-def _among(commits: Sequence[str], found: set[bytes]) -> frozenset[str]:
-    return frozenset(commit for commit in commits if commit.encode() in found)
-
-
-def _ancestors(store: BaseObjectStore, tips: set[str]) -> set[bytes]:
-    from dulwich.objects import Commit, ObjectID, Tag
-
-    seen: set[bytes] = set()
-    waiting = [tip.encode() for tip in tips]
-    while waiting:
-        oid = waiting.pop()
-        if oid in seen:
-            continue
-        try:
-            found = store[ObjectID(oid)]  # hashed again on every read
-        except KeyError:
-            continue
-        seen.add(oid)
-        if isinstance(found, Commit):
-            waiting += found.parents
-        elif isinstance(found, Tag):
-            waiting.append(found.object[1])
-    return seen
+def _too_much(repo: str, commit: str) -> TooLarge:
+    return TooLarge(
+        f"Whether a branch or tag of {repo} leads to {commit[:12]} cannot be found out.",
+        "Its server sends commits together with their files: "
+        f"more than {_PACK_BYTES:,} bytes for the whole past.",
+        f"codevault trust add {shlex.quote(repo)}@{commit}",
+    )

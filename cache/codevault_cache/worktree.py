@@ -116,7 +116,7 @@ def read_worktree(
         changes, too_large = uncommitted(repo, source, choice.selection)
         overlay = Overlay(changes) if changes else None
         files, left_out = compose(source, choice, overlay)
-        remote, base = remote_of(repo, place, head)
+        remote, base = remote_of(repo, Objects(store), place, head)
         snapshot = Snapshot(
             head,
             choice.roots,
@@ -135,11 +135,12 @@ def read_worktree(
         return Captured(place, remote, head, base, overlay, snapshot, pack, diff, source.tree)
 
 
-def remote_of(repo: Repo, top: str, head: str) -> tuple[str | None, str | None]:
+def remote_of(repo: Repo, objects: Objects, top: str, head: str) -> tuple[str | None, str | None]:
     """Choose the remote that knows most about a commit.
 
     Args:
         repo: The repository.
+        objects: Its objects.
         top: Its work tree, from which relative addresses are seen.
         head: The commit.
 
@@ -165,7 +166,7 @@ def remote_of(repo: Repo, top: str, head: str) -> tuple[str | None, str | None]:
             oid.decode()
             for oid in repo.refs.as_dict(f"refs/remotes/{name}".encode()).values()  # type: ignore[arg-type]
         ]
-        base = nearest_on(repo, head, tips)
+        base = nearest_on(objects, head, tips)
         if base == head:
             return address, base
         if best == (None, None) or (best[1] is None and base is not None):

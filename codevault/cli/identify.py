@@ -14,7 +14,7 @@ from codevault.cli.output import echo, json_option
 if TYPE_CHECKING:
     from codevault.identify.identifying import Identified
     from codevault.identify.ranking import Range
-    from codevault_cache.chronicle import ChronicleCommit
+    from codevault_cache.commits import Commit
 
 _RANGES: Final = 3
 _VERSIONS: Final = 6
@@ -152,7 +152,7 @@ def _few(texts: list[str]) -> list[str]:
     return texts[:_FACTS] + ([f"   ... and {more} more"] if more > 0 else [])
 
 
-def _span(commits: tuple[ChronicleCommit, ...]) -> str:
+def _span(commits: tuple[Commit, ...]) -> str:
     first, last = commits[0], commits[-1]
     if len(commits) == 1:
         return f"{first.oid[:12]} of {_date(first.time)}, 1 commit"

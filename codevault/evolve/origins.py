@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -12,6 +13,7 @@ from codevault.evolve.diagnosis import Introduced
 from codevault.evolve.search import Search
 from codevault.splint import Splint
 from codevault_cache import find_worktree
+from codevault_cache.errors import CacheError
 from codevault_cache.gitobjects import object_id
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from codevault.evolve.places import Found
     from codevault.evolve.sides import Side
     from codevault.manifest import Manifest
-    from codevault_cache.past import Step
+    from codevault_cache.commits import Commit
 
 _SUSPECTS: Final = 8
 """Up to how many commits are named where it is one of them; more help nobody."""
@@ -35,7 +37,7 @@ def dated(
     names that the cause is about, or has the new value there. Where no source shows it, it is one
     of the commits that changed the policy's own modules.
     """
-    from codevault_cache.past import past
+    from codevault_cache.chronicle import chronicle_at
 
     if manifest.commit is None:
         return list(found), "not searched: the checkpoint's code has no commit"
@@ -43,13 +45,16 @@ def dated(
         return [], "not searched: nothing was found"
     commit = new.code.snapshot.commit if isinstance(new.code, Splint) else None
     for place in _clones(new, manifest):
-        with past(place, manifest.commit, commit) as known:
-            if known is None:
+        # A clone that is damaged, or lacks one of the two, is no help; another may be.
+        with contextlib.suppress(CacheError), chronicle_at(place) as past:
+            newest = commit or past.head
+            steps = past.line(manifest.commit, newest) if newest is not None else ()
+            if not steps:
                 continue
-            search = Search(known, _roots(old, new, place), manifest.modules)
+            search = Search(past, steps, _roots(old, new, place), manifest.modules)
             search.clean = manifest.overlay is None and _is_clean(new, search)
             dates = [_dated(each, search) for each in found]
-            count = len(known.steps) - 1
+            count = len(steps) - 1
             text = f"{count} commit{'s' * (count != 1)} of {place} searched"
             return dates, text if search.clean else f"{text}; uncommitted changes have no commit"
     return list(found), "not searched: no clone with both commits is at hand"
@@ -58,7 +63,7 @@ def dated(
 def _dated(found: Found, search: Search) -> Found:
     if found.place is None:
         return found
-    commits = [_introduced(search.past.steps[step]) for step in search.steps_of(found.place)]
+    commits = [_introduced(search.steps[step]) for step in search.steps_of(found.place)]
     if len(commits) == 1:
         cause = dataclasses.replace(found.cause, introduced=commits[0])
     else:
@@ -67,9 +72,9 @@ def _dated(found: Found, search: Search) -> Found:
     return dataclasses.replace(found, cause=cause)
 
 
-def _introduced(step: Step) -> Introduced:
-    day = datetime.fromtimestamp(step.seconds, UTC).date().isoformat()
-    return Introduced(step.commit, day, step.subject)
+def _introduced(step: Commit) -> Introduced:
+    day = datetime.fromtimestamp(step.time, UTC).date().isoformat()
+    return Introduced(step.oid, day, step.subject)
 
 
 def _clones(new: Side, manifest: Manifest) -> Iterable[str]:
@@ -97,8 +102,8 @@ def _is_clean(new: Side, search: Search) -> bool:
     if isinstance(new.code, Splint):
         return new.code.snapshot.overlay is None
     files = {name: _file(sys.modules.get(name)) for name in search.modules}
-    newest = len(search.past.steps) - 1
-    digits = len(search.past.steps[0].commit)
+    newest = len(search.steps) - 1
+    digits = len(search.steps[0].oid)
     blobs = {name: _blob(file, digits) for name, file in files.items() if file}
     return all(blob == search.module(newest, name) for name, blob in blobs.items())
 

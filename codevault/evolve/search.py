@@ -7,13 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault.evolve.facts import definition, said, shows
+from codevault_cache.gitobjects import TREE
 from codevault_importhook import strip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from codevault.evolve.places import Place
-    from codevault_cache.past import Past
+    from codevault_cache.chronicle import Chronicle
+    from codevault_cache.commits import Commit
 
     Spots = Sequence[tuple[str, str]]
     """Modules, and qualified names in them."""
@@ -26,19 +28,26 @@ class Search:
     """A search in one past; what was read once is kept.
 
     Attributes:
-        past: The commits.
+        steps: The commits, the oldest first.
         modules: The policy's own modules.
         clean: Whether the code of the first and the last is what runs, without other changes.
     """
 
-    def __init__(self, past: Past, roots: Sequence[str], modules: Sequence[str]) -> None:
-        self.past = past
+    def __init__(
+        self,
+        past: Chronicle,
+        steps: Sequence[Commit],
+        roots: Sequence[str],
+        modules: Sequence[str],
+    ) -> None:
+        self.steps = steps
         self.clean = False
         self.modules = modules
+        self._past = past
         self._starts = ["" if root == "." else f"{root}/" for root in roots]
         self._paths: dict[str, str] = {}
         self._facts: dict[tuple[str, str, tuple[str, ...]], str | None] = {}
-        self._last = len(past.steps) - 1
+        self._last = len(steps) - 1
 
     def steps_of(self, place: Place) -> Sequence[int]:
         """The step that brought what a place says now; several if it is one of them.
@@ -64,17 +73,21 @@ class Search:
     def module(self, step: int, module: str) -> str | None:
         """The id of a module's source as of a step; None if there was no such module."""
         known = self._paths.get(module)
-        oid = None if known is None else self.past.oid(step, known)
+        oid = None if known is None else self._file(step, known)
         if oid is not None:
             return oid
         inner = module.replace(".", "/")
         for start in self._starts:
             for end in (f"{inner}.py", f"{inner}/__init__.py"):
-                oid = self.past.oid(step, f"{start}{end}")
+                oid = self._file(step, f"{start}{end}")
                 if oid is not None:
                     self._paths[module] = f"{start}{end}"
                     return oid
         return None
+
+    def _file(self, step: int, path: str) -> str | None:
+        found = self._past.entry(self.steps[step].tree, path)
+        return None if found is None or found.mode == TREE else found.oid
 
     def _of_names(self, spots: Spots, place: Place) -> Sequence[int]:
         """The step that brought or took a name, or else what is said of it, or a sign in that."""
@@ -116,7 +129,7 @@ class Search:
 
     def _follows(self, step: int) -> bool:
         """Whether a step's parent is the one before: the old commit may lie on another line."""
-        return self.past.steps[step - 1].commit in self.past.steps[step].parents
+        return self.steps[step - 1].oid in self.steps[step].parents
 
     def _said(self, step: int, spots: Spots, names: tuple[str, ...]) -> tuple[str | None, ...]:
         return tuple(self._of(step, module, qualname, names) for module, qualname in spots)
@@ -127,7 +140,7 @@ class Search:
             return None
         key = oid, qualname, names
         if key not in self._facts:
-            source = self.past.read(oid)
+            source = dict(self._past.files([oid])).get(oid)
             node = None if source is None else definition(source, qualname)
             self._facts[key] = None if node is None else said(node, names)
         return self._facts[key]

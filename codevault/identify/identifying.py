@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from codevault.identify.evidence import Fact, Witness
-    from codevault_cache.chronicle import Chronicle, ChronicleCommit
+    from codevault_cache.chronicle import Chronicle
+    from codevault_cache.commits import Commit
 
 _FEW: Final = 1
 """Of how many ranges the versions are told apart."""
@@ -53,7 +54,7 @@ class Identified:
     commits: int
     files: int
     built: Mapping[str, str]
-    chosen: ChronicleCommit
+    chosen: Commit
     line: str
     seconds: float
 
@@ -124,7 +125,7 @@ def identify(
     return Identified(traces, ranking, len(chosen), files, built, commit, line, seconds)
 
 
-def _ranked(witness: Witness, history: Chronicle, chosen: list[ChronicleCommit]) -> Ranking:
+def _ranked(witness: Witness, history: Chronicle, chosen: list[Commit]) -> Ranking:
     trees = dict.fromkeys(commit.tree for commit in chosen)
     if witness.scan is not None:
         witness.scan.read(trees)
@@ -132,7 +133,7 @@ def _ranked(witness: Witness, history: Chronicle, chosen: list[ChronicleCommit])
     by_tree = {tree: facts_of(witness, tree, recall) for tree in trees}
     found = {commit: by_tree[commit.tree] for commit in chosen}
 
-    def code(commit: ChronicleCommit) -> object:
+    def code(commit: Commit) -> object:
         oids = Shelf(witness.library, commit.tree).modules_with(witness.modules)
         if witness.scan is not None:
             oids |= {witness.scan.marks(commit.tree).owner[0]}
@@ -184,7 +185,7 @@ def _fitting(best: Range, built: Mapping[str, str]) -> list[Version]:
     return fits
 
 
-def _proposed(ranking: Ranking, built: Mapping[str, str], latest: int) -> ChronicleCommit:
+def _proposed(ranking: Ranking, built: Mapping[str, str], latest: int) -> Commit:
     """The newest commit of the best range before the file, of a version that fits."""
     best = ranking.ranges[0]
     commits = [c for v in _fitting(best, built) for c in v.commits] or best.commits
@@ -192,7 +193,7 @@ def _proposed(ranking: Ranking, built: Mapping[str, str], latest: int) -> Chroni
     return max(before or commits, key=lambda commit: (commit.time, commit.oid))
 
 
-def _line(question: Question, traces: Traces, witness: Witness, commit: ChronicleCommit) -> str:
+def _line(question: Question, traces: Traces, witness: Witness, commit: Commit) -> str:
     words = ["codevault", "convert", shown(question.old), "-o", "new.mpt"]
     words += ["--repo", question.repo, "--commit", commit.oid]
     roots = question.roots or _roots(witness, commit)
@@ -208,7 +209,7 @@ def _line(question: Question, traces: Traces, witness: Witness, commit: Chronicl
     return shlex.join(words)
 
 
-def _roots(witness: Witness, commit: ChronicleCommit) -> tuple[str, ...]:
+def _roots(witness: Witness, commit: Commit) -> tuple[str, ...]:
     """The folders that imports start from, in the order of the search; none for the usual ones."""
     shelf = Shelf(witness.library, commit.tree)
     shelf.modules_with(witness.modules)
@@ -216,12 +217,12 @@ def _roots(witness: Witness, commit: ChronicleCommit) -> tuple[str, ...]:
     return () if used in ((), (".",), ("src",)) else used
 
 
-def _within(commit: ChronicleCommit, question: Question) -> bool:
+def _within(commit: Commit, question: Question) -> bool:
     since, until = question.since, question.until
     return (since is None or commit.time >= since) and (until is None or commit.time <= until)
 
 
-def _must_have(witness: Witness, chosen: list[ChronicleCommit], question: Question) -> None:
+def _must_have(witness: Witness, chosen: list[Commit], question: Question) -> None:
     if not chosen:
         raise CodeError(
             f"{question.repo} has no commits to look at",

@@ -11,7 +11,7 @@ from codevault.identify.evidence import AGAINST, Fact
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from codevault_cache.chronicle import ChronicleCommit
+    from codevault_cache.commits import Commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Version:
         commits: Oldest first.
     """
 
-    commits: tuple[ChronicleCommit, ...]
+    commits: tuple[Commit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Range:
             that nobody will look at.
     """
 
-    commits: tuple[ChronicleCommit, ...]
+    commits: tuple[Commit, ...]
     held: int
     lacks: tuple[Fact, ...]
     against: tuple[Fact, ...]
@@ -66,10 +66,10 @@ class Ranking:
 
 
 def ranked(
-    found: Mapping[ChronicleCommit, frozenset[Fact]],
+    found: Mapping[Commit, frozenset[Fact]],
     wanted: frozenset[Fact],
     latest: int | None,
-    code: Callable[[ChronicleCommit], object],
+    code: Callable[[Commit], object],
     few: int,
 ) -> Ranking:
     """Ranks commits by their facts.
@@ -82,7 +82,7 @@ def ranked(
         code: The part of a commit that decides how its policy behaves; equal for equal code.
         few: How many ranges have their versions told apart.
     """
-    groups: dict[frozenset[Fact], list[ChronicleCommit]] = defaultdict(list)
+    groups: dict[frozenset[Fact], list[Commit]] = defaultdict(list)
     for commit, facts in found.items():
         groups[facts].append(commit)
     known = frozenset().union(*groups) & wanted
@@ -105,7 +105,7 @@ def ranked(
     return Ranking((*best, *rest), len(known), tuple(sorted(wanted - known)))
 
 
-def _distance(commits: Sequence[ChronicleCommit], latest: int | None) -> int:
+def _distance(commits: Sequence[Commit], latest: int | None) -> int:
     """How long before the file the last commit before it is; a range after it comes last."""
     if latest is None:
         return 0
@@ -113,8 +113,8 @@ def _distance(commits: Sequence[ChronicleCommit], latest: int | None) -> int:
     return min(before) if before else 1 << 60
 
 
-def _with_versions(each: Range, code: Callable[[ChronicleCommit], object]) -> Range:
-    groups: dict[object, list[ChronicleCommit]] = defaultdict(list)
+def _with_versions(each: Range, code: Callable[[Commit], object]) -> Range:
+    groups: dict[object, list[Commit]] = defaultdict(list)
     for commit in each.commits:
         groups[code(commit)].append(commit)
     versions = sorted((Version(tuple(c)) for c in groups.values()), key=_newest, reverse=True)

@@ -90,7 +90,7 @@ class Scan:
             if tree in self._listed:
                 continue
             self._listed.add(tree)
-            for entry in self.chronicle.entries(tree):
+            for entry in self.chronicle.entries(tree).values():
                 if entry.mode == _TREE:
                     waiting.append(entry.oid)
                 elif entry.name.endswith(".py") and entry.oid not in self._blobs:
@@ -134,7 +134,7 @@ class Scan:
         known = self._trees.get(tree)
         if known is None:
             found = []
-            for entry in self.chronicle.entries(tree):
+            for entry in self.chronicle.entries(tree).values():
                 if entry.mode == _TREE:
                     found.append(self.marks(entry.oid))
                 elif entry.oid in self._blobs:

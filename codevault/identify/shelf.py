@@ -61,7 +61,7 @@ class Shelf:
         if question not in self.asked:
             inner = f"{package.replace('.', '/')}/{name}"
             paths = (inner if root == "." else f"{root}/{inner}" for root in self.roots)
-            entries = (self.library.entry(self._tree, path) for path in paths)
+            entries = (self.library.chronicle.entry(self._tree, path) for path in paths)
             files = (e.oid for e in entries if e is not None and e.mode in FILES)
             self.asked[question] = next(files, None)
         found: str | None = self.asked[question]

@@ -35,7 +35,6 @@ class Library:
         self._holders: dict[tuple[str, int], tuple[str, ...]] = {}
         self._sources: dict[str, ModuleSource] = {}
         self._targets: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._names = lru_cache(maxsize=1 << 14)(self._named)
         # What stands below an unchanged folder is the same in all commits that have it.
         self._inside = lru_cache(maxsize=1 << 18)(self._module)
 
@@ -60,7 +59,7 @@ class Library:
     def _below(self, tree: str, depth: int) -> tuple[str, ...]:
         known = self._holders.get((tree, depth))
         if known is None:
-            names = self._names(tree)
+            names = self.chronicle.entries(tree)
             known = ("",) if any(_leads(names, top) for top in self.tops) else ()
             # A root lies outside of packages.
             if depth and "__init__.py" not in names:
@@ -73,17 +72,6 @@ class Library:
             self._holders[tree, depth] = known
         return known
 
-    def _named(self, tree: str) -> dict[str, TreeEntry]:
-        return {entry.name: entry for entry in self.chronicle.entries(tree)}
-
-    def entry(self, tree: str, path: str) -> TreeEntry | None:
-        """The line of a tree for a path below it, or None."""
-        name, _, rest = path.partition("/")
-        found = self._names(tree).get(name)
-        if found is None or not rest:
-            return found
-        return self.entry(found.oid, rest) if found.mode == _TREE else None
-
     def module(self, folders: Sequence[str], name: str) -> tuple[str, bool] | None:
         """Id of a module's source below the first folder that has it, and whether it is a package.
 
@@ -95,7 +83,7 @@ class Library:
         return next((f for folder in folders if (f := self._inside(folder, inner))), None)
 
     def _module(self, tree: str, inner: str) -> tuple[str, bool] | None:
-        names = self._names(tree)
+        names = self.chronicle.entries(tree)
         name, _, rest = inner.partition("/")
         folder = names.get(name)
         if rest:
@@ -104,7 +92,7 @@ class Library:
             found: tuple[str, bool] | None = self._inside(folder.oid, rest)
             return found
         if folder is not None and folder.mode == _TREE:
-            package = self._names(folder.oid).get("__init__.py")
+            package = self.chronicle.entries(folder.oid).get("__init__.py")
             if package is not None and package.mode in FILES:
                 return package.oid, True
         file = names.get(f"{name}.py")
@@ -116,7 +104,7 @@ class Library:
         return tuple(oid for oid in found if oid is not None)
 
     def _folder(self, tree: str, path: str) -> str | None:
-        found = self.entry(tree, path)
+        found = self.chronicle.entry(tree, path)
         return None if found is None or found.mode != _TREE else found.oid
 
     def source(self, oid: str) -> ModuleSource:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codevault_cache import Cache, Wanted, collect, errors, is_reachable, paths, warm
+from codevault_cache import Cache, Wanted, collect, errors, is_reachable, paths, reach, warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,3 +114,14 @@ def test_proofs_are_collected_long_after_their_last_use(
     assert item.kind == "proof"
     collect.collect(collect.plan(cache))
     assert os.listdir(folder) == []
+
+
+def test_a_server_that_sends_files_with_every_commit_says_what_to_grant(
+    served: Any, sample: Any, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, _ = served("http")
+    monkeypatch.setattr(reach, "_PACK_BYTES", 100)
+    commit = sample.commits["old"]
+    with pytest.raises(errors.TooLarge) as caught:
+        is_reachable(cache, url, commit)
+    assert caught.value.hint == f"codevault trust add {url}@{commit}"
