@@ -149,13 +149,13 @@ def _lines(done: Migration, uri: str, output: str | None) -> list[str]:
     lines = [shown(uri), f"from     {old}", f"to       {done.target}"]
     lines += [f"rules    {', '.join(done.rules) or 'none'}", f"builds   {done.class_path}"]
     # What is lost or made up comes first, so that it is seen.
-    moves = [f"dropped {key}" for key in done.dropped]
-    moves += [f"filled {key}" for key, old in done.weights.items() if not old]
-    moves += [
-        f"{' + '.join(o)} -> {key}" for key, o in done.weights.items() if o not in ((), (key,))
-    ]
+    gone = [f"dropped {key}" for key in done.dropped]
+    made = [f"filled {key}" for key, old in done.weights.items() if not old]
+    went = [f"{' + '.join(o)} -> {key}" for key, o in done.weights.items() if o not in ((), (key,))]
     kept = sum(old == (key,) for key, old in done.weights.items())
-    lines.append(f"weights  {kept} kept, {len(moves)} moved, filled or dropped")
+    counts = f"{kept} kept, {len(went)} moved, {len(made)} filled, {len(gone)} dropped"
+    lines.append(f"weights  {counts}")
+    moves = [*gone, *made, *went]
     lines += [f"  {text}" for text in moves[:_ROWS]]
     lines += [f"  ... and {len(moves) - _ROWS} more" for _ in moves[_ROWS : _ROWS + 1]]
     lines.append(f"probe    {_probe(done)}")
