@@ -183,39 +183,36 @@ class CheckpointManager:
             MissingCheckpointError: There is no checkpoint of that epoch; further errors as
                 `load_policy`.
         """
-        self.wait()
-        known = epochs(self.run_dir)
-        if epoch not in known:
-            there = ", ".join(map(str, known)) or "none"
-            raise MissingCheckpointError(
-                f"{self.run_dir} has no checkpoint of epoch {epoch}", f"it has {there}"
-            )
-        return load_policy(path_of(self.run_dir, epoch))
+        return load_policy(path_of(self.run_dir, self._known(epoch)))
 
     def load_latest(self) -> Any:
         """The policy of the newest epoch, as `load`."""
-        return load_policy(path_of(self.run_dir, self._latest()))
+        return load_policy(path_of(self.run_dir, self._known()))
 
-    def resume(self, policy: Any = None, optimizer: Any = None) -> Resumed | None:
+    def resume(
+        self, policy: Any = None, optimizer: Any = None, *, epoch: int | None = None
+    ) -> Resumed | None:
         """Goes on where the run stopped: weights, optimizer, random generators.
 
         Args:
             policy: Today's policy, whose parameters take the saved values in place; None loads
                 the policy with the code it was saved with.
             optimizer: Takes the saved state in place.
+            epoch: Which one to go back to; None goes on from the newest.
 
         Returns:
-            What was saved; None for a run without checkpoints.
+            What was saved; None for a run without checkpoints, where no epoch was named.
 
         Raises:
+            MissingCheckpointError: There is no checkpoint of that epoch.
             CheckpointError: The newest checkpoint or its trainer state cannot be read, or was saved
                 without an optimizer.
         """
         self.wait()
-        if not epochs(self.run_dir):
+        if epoch is None and not epochs(self.run_dir):
             return None
-        found = runfolder.described(self.run_dir, self._latest())
-        epoch, path = found.epoch, trainer_of(self.run_dir, found.epoch, found.trainer)
+        found = runfolder.described(self.run_dir, self._known(epoch))
+        path = trainer_of(self.run_dir, found.epoch, found.trainer)
         trainer = trainerstate.read(path, found.trainer)
         if policy is None:
             policy = load_policy(found.path)
@@ -224,16 +221,21 @@ class CheckpointManager:
         if optimizer is not None:
             trainerstate.fill(optimizer, trainer, path)
         trainerstate.set_generators(trainer.generators)
-        return Resumed(policy, epoch, found.metrics, trainer.optimizer, trainer.state)
+        return Resumed(policy, found.epoch, found.metrics, trainer.optimizer, trainer.state)
 
-    def _latest(self) -> int:
+    def _known(self, epoch: int | None = None) -> int:
+        """An epoch that has a checkpoint: the newest, or the one that is asked for."""
         self.wait()
         known = epochs(self.run_dir)
-        if not known:
-            raise MissingCheckpointError(
-                f"{self.run_dir} has no checkpoint", "", "run.save(policy, optimizer)"
-            )
-        return known[-1]
+        if epoch in known:
+            return epoch
+        if epoch is None and known:
+            return known[-1]
+        raise MissingCheckpointError(
+            f"{self.run_dir} has no checkpoint" + ("" if epoch is None else f" of epoch {epoch}"),
+            f"it has {', '.join(map(str, known)) or 'none'}",
+            "run.save(policy, optimizer)" if not known else f"run.load({known[-1]})",
+        )
 
     def _write(self, epoch: int, part: Draft, trainer: Nest, *, rehearse: bool = False) -> None:
         """The trainer's state first: a checkpoint that is there can be resumed, and names it."""

@@ -75,6 +75,15 @@ def test_resumed_training_is_bit_equal_to_an_unbroken_run(
     for name, value in policy.state_dict().items():
         assert torch.equal(value, unbroken[name]), name
 
+    back = run.resume(policy, optimizer, epoch=0)  # what diverged is taken up again from before
+    assert back is not None
+    assert (back.epoch, back.state) == (0, {"step": 3})
+    trained(policy, optimizer, 7)
+    for name, value in policy.state_dict().items():
+        assert torch.equal(value, unbroken[name]), name
+    with pytest.raises(MissingCheckpointError, match="no checkpoint of epoch 9"):
+        run.resume(policy, optimizer, epoch=9)
+
 
 def test_resuming_without_a_policy_loads_its_own_code(
     walker: Any, tmp_path: Path, quick: list[str]
