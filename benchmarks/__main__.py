@@ -16,10 +16,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from benchmarks import compiling, page, plots, result
-from benchmarks.warm_load import CALLS, OPENS
+from benchmarks import counts, page, plots, result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,22 +42,6 @@ def publish(results: Path, docs: Path) -> None:
     (docs / "benchmarks.md").write_text(page.render(runs))
 
 
-def exact(name: str, figures: dict[str, Any]) -> list[str]:
-    """What must not be, as far as no clock has part in it."""
-    if name == "gpu_forward":
-        return [f"{r['policy']}: {r['differences']}" for r in figures["rows"] if r["differences"]]
-    if name == "warm_load":
-        over = [r for r in figures["rows"] if r["opens"] > OPENS or r["calls"] > CALLS]
-        return [f"{r['modules']} modules: {r['opens']} opens, {r['calls']} calls" for r in over]
-    if name == "second_prefetch" and figures["requests"]["second"]:
-        return [f"a second prefetch asked {figures['requests']['second']} times"]
-    if name == "compiling":
-        return [f"compiled: {row}" for row in figures["rows"] if compiling.missed(row)]
-    if name == "league" and figures["memory"] != "flat":
-        return [f"memory of a league {figures['memory']}"]
-    return []
-
-
 def failures(names: Sequence[str], results: Path, options: Sequence[str]) -> list[str]:
     """Runs benchmarks; those that broke, and what must not be."""
     found = []
@@ -70,7 +53,7 @@ def failures(names: Sequence[str], results: Path, options: Sequence[str]) -> lis
         if code not in (0, 1) or not file.exists():
             found.append(f"{name} failed with exit code {code}")
         else:
-            found += exact(name, json.loads(file.read_text())["figures"])
+            found += counts.missed(name, json.loads(file.read_text())["figures"])
     return found
 
 
