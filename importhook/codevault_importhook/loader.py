@@ -8,6 +8,7 @@ from importlib._abc import Loader
 from typing import TYPE_CHECKING
 
 from codevault_importhook import stand_ins
+from codevault_importhook.naming import PREFIX
 from codevault_importhook.rewrite import STAND_INS
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ class SplintLoader(Loader):
         """
         path = self._in_tree(module.__spec__)
         if path is not None:
-            exec(self._mount.code(path), module.__dict__)  # noqa: S102
+            try:
+                exec(self._mount.code(path), module.__dict__)  # noqa: S102
+            except ModuleNotFoundError as error:
+                self._note(error)
+                raise
         elif module.__name__ == self._mount.name:
             inner = sys.modules[f"{module.__name__}.{STAND_INS}"] = stand_ins.module(self._mount)
             setattr(module, STAND_INS, inner)
@@ -107,6 +112,17 @@ class SplintLoader(Loader):
         if spec is None or spec.loader is not self:
             raise self._unserved(fullname)
         return self._in_tree(spec)
+
+    def _note(self, error: ModuleNotFoundError) -> None:
+        """Says of a name that is neither own nor installed what may help."""
+        mount, top = self._mount, (error.name or "").partition(".")[0]
+        if top and not mount.rules.owns(top) and not top.startswith(PREFIX):
+            note = (
+                f"{top!r} is in none of the roots of {mount.name} ({mount.shown_roots}): "
+                "install it, or, if the repository has it, add the folder that holds it to roots"
+            )
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
 
     def _unserved(self, fullname: str) -> ImportError:
         return ImportError(f"{self._mount.name} cannot serve {fullname}", name=fullname)

@@ -166,6 +166,11 @@ class Mount:
         """The roots as real folders: the splint's `__path__`."""
         return [self.source.location(root) for root in self.roots]
 
+    @property
+    def shown_roots(self) -> str:
+        """The roots, for messages."""
+        return ", ".join(root or "." for root in self.roots)
+
     # -- names as the old code knows them -----------------------------------------------------
 
     def missing(self, fullname: str, *, from_list: bool) -> ModuleNotFoundError:
@@ -182,7 +187,7 @@ class Mount:
         if self.is_host(original):
             where = f"in the application, with which snapshot {self.name} shares it"
         else:
-            where = f"in snapshot {self.name} (roots: {', '.join(r or '.' for r in self.roots)})"
+            where = f"in snapshot {self.name} (roots: {self.shown_roots})"
         text = f"No module named {original!r} {where}"
         if near:
             text += f"; near: {', '.join(near)}"

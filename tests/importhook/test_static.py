@@ -314,6 +314,19 @@ def test_own_or_fail_a_library_that_is_not_installed_is_missed_when_used(
         case.plot()
 
 
+def test_own_or_fail_a_name_outside_the_roots_says_what_helps(put: Put) -> None:
+    put(
+        {"src/pkg/a.py": "import pkg.b", "src/pkg/b.py": "import tool.x", "lib/tool/x.py": ""},
+        roots=["src"],
+    )
+    with pytest.raises(ModuleNotFoundError, match="No module named 'tool'") as caught:
+        importlib.import_module(f"{NAME}.pkg.a")
+    (note,) = caught.value.__notes__
+    assert str(caught.value) == "No module named 'tool'"
+    assert note.startswith(f"'tool' is in none of the roots of {NAME} (src): install it, or")
+    assert caught.value.name == "tool"
+
+
 def test_shared_alias_is_the_hosts_object(twin: str, old: RunCase) -> None:
     before = {name: sys.modules.get(name) for name in ("metta", "metta.compat")}
     specs = {name: module.__spec__ for name, module in before.items() if module is not None}
