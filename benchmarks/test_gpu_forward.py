@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 import torch
 
 from benchmarks import gpu_forward, policies
@@ -13,9 +14,8 @@ from benchmarks import gpu_forward, policies
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
 
-
+@pytest.mark.slow  # CI runs the benchmark itself, quickly
 def test_it_runs_and_says_on_what(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
