@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -116,9 +117,11 @@ def tied(state: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _memory(value: Any) -> object:
-    if not isinstance(value, torch.Tensor) or value.is_meta or not value.numel():
-        return id(value)
-    return value.data_ptr(), value.shape, value.stride()
+    if isinstance(value, torch.Tensor) and not value.is_meta:
+        with contextlib.suppress(RuntimeError, ValueError):  # a sparse or a lazy one has no memory
+            if value.numel():
+                return value.data_ptr(), value.shape, value.stride()
+    return id(value)
 
 
 def place_of(policy: Any, key: str, side: Side) -> Place | None:

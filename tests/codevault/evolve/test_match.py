@@ -168,6 +168,18 @@ def test_equal_blocks_keep_their_numbers_under_a_new_prefix() -> None:
     assert match.automatic == {row[0]: places.get(row[0], row[0]) for row in blocks + visual}
 
 
+def test_keys_of_one_tensor_are_found_whatever_else_there_is() -> None:
+    import torch
+
+    from codevault.evolve.keys import tied
+
+    one = torch.nn.Linear(2, 2)
+    state = torch.nn.ModuleDict({"a": one, "b": one, "c": torch.nn.Linear(2, 2)}).state_dict()
+    odd = {"lazy": torch.nn.UninitializedParameter(), "sparse": torch.eye(2).to_sparse(), "n": 3}
+    odd |= {"meta": torch.empty(2, device="meta"), "empty": torch.empty(0), "e2": torch.empty(0)}
+    assert tied({**state, **odd}) == [["a.weight", "b.weight"], ["a.bias", "b.bias"]]
+
+
 def test_a_key_given_twice_is_refused() -> None:
     with pytest.raises(ValueError, match=r"'a\.weight' stands twice"):
         codevault.match_state_dicts([], [("a.weight", (1,), "float32", "")] * 2)
