@@ -462,18 +462,29 @@ class Walker(torch.nn.Module):
 """
 
 
+CONFIG = "src/walker/config.py"
+
+
+def by_config(project: Any, tmp_path: Path, text: str, hidden: int | None = None) -> str:
+    """A checkpoint of a policy that takes a config, recorded where `hidden` is given."""
+    project.commit({"src/walker/__init__.py": "", NET: BY_CONFIG, CONFIG: text})
+    net = project.load("walker.net")
+    policy, given = net.Walker(), None
+    if hidden is not None:
+        policy = net.Walker(sys.modules["walker.config"].Config(hidden=hidden))
+        given = {"class_path": net.Walker, "kwargs": {"config": policy.config}}
+    best = str(tmp_path / "best.mpt")
+    codevault.save_policy(best, policy, architecture=given, probe=torch.ones(2, 4))
+    return best
+
+
 @pytest.mark.parametrize("kind", MODELS)
 def test_default_drift_of_a_config_that_was_never_passed(
     project: Any, tmp_path: Path, kind: str
 ) -> None:
-    config = "src/walker/config.py"
-    files = {"src/walker/__init__.py": "", NET: BY_CONFIG, config: MODELS[kind]}
-    project.commit(files)
-    net = project.load("walker.net")
-    best = str(tmp_path / "best.mpt")
-    codevault.save_policy(best, net.Walker(), probe=torch.ones(2, 4))
-    louder = project.commit({config: MODELS[kind].replace('"tanh"', '"relu"')})
-    project.commit({config: MODELS[kind].replace('"tanh"', '"relu"').replace("1e-5", "1e-3")})
+    best = by_config(project, tmp_path, MODELS[kind])
+    louder = project.commit({CONFIG: MODELS[kind].replace('"tanh"', '"relu"')})
+    project.commit({CONFIG: MODELS[kind].replace('"tanh"', '"relu"').replace("1e-5", "1e-3")})
     found = codevault.diagnose(best, project.top)
     assert kinds(found) == [
         ("config", "value", "config.eps"),
@@ -487,23 +498,12 @@ def test_default_drift_of_a_config_that_was_never_passed(
 
 
 def test_a_recorded_model_meets_renamed_fields(project: Any, tmp_path: Path) -> None:
-    config = "src/walker/config.py"
     text = MODELS["dataclass"]
-    project.commit({"src/walker/__init__.py": "", NET: BY_CONFIG, config: text})
-    net = project.load("walker.net")
-    best = str(tmp_path / "best.mpt")
-    policy = net.Walker(sys.modules["walker.config"].Config(hidden=6))
-    given = {"config": policy.config}
-    codevault.save_policy(
-        best,
-        policy,
-        architecture={"class_path": net.Walker, "kwargs": given},
-        probe=torch.ones(2, 4),
-    )
+    best = by_config(project, tmp_path, text, hidden=6)
     project.commit(
         {
             NET: BY_CONFIG.replace("config.hidden", "config.width"),
-            config: text.replace("hidden", "width").replace("eps: float = 1e-5", "seed: int = 3"),
+            CONFIG: text.replace("hidden", "width").replace("eps: float = 1e-5", "seed: int = 3"),
         }
     )
     found = codevault.diagnose(best, project.top)
@@ -612,18 +612,12 @@ def test_what_twins_do_tells_them_apart(project: Any, tmp_path: Path) -> None:
 def test_what_moved_to_another_module_is_followed(
     project: Any, tmp_path: Path, current: bool
 ) -> None:
-    config = "src/walker/config.py"
     text = MODELS["dataclass"]
-    project.commit({"src/walker/__init__.py": "", NET: BY_CONFIG, config: text})
-    net = project.load("walker.net")
-    best = str(tmp_path / "best.mpt")
-    policy = net.Walker(sys.modules["walker.config"].Config(hidden=6))
-    given = {"class_path": net.Walker, "kwargs": {"config": policy.config}}
-    codevault.save_policy(best, policy, architecture=given, probe=torch.ones(2, 4))
+    best = by_config(project, tmp_path, text, hidden=6)
     moved = BY_CONFIG.replace("walker.config", "walker.settings.model").replace(
         "self.body", "self.encoder"
     )
-    files = {config: None, "src/walker/settings/__init__.py": "", NET: moved}
+    files = {CONFIG: None, "src/walker/settings/__init__.py": "", NET: moved}
     commit = project.commit(files | {"src/walker/settings/model.py": text})
     project.load("walker.net")
     found = codevault.diagnose(best, "current" if current else project.top)
@@ -653,15 +647,11 @@ def test_a_layer_of_an_own_class_is_found_where_it_is_held(project: Any, best: s
 def test_a_value_is_no_fault_of_the_commit_that_renamed_its_class(
     project: Any, tmp_path: Path
 ) -> None:
-    config = "src/walker/config.py"
     text = MODELS["dataclass"]
-    project.commit({"src/walker/__init__.py": "", NET: BY_CONFIG, config: text})
-    net = project.load("walker.net")
-    best = str(tmp_path / "best.mpt")
-    codevault.save_policy(best, net.Walker(), probe=torch.ones(2, 4))
+    best = by_config(project, tmp_path, text)
     to = "Settings"
     renamed = project.commit(
-        {NET: BY_CONFIG.replace("Config", to), config: text.replace("Config", to)}
+        {NET: BY_CONFIG.replace("Config", to), CONFIG: text.replace("Config", to)}
     )
     by_system = "import os\n" + BY_CONFIG.replace("Config()", 'Config(eps=float(os.sep == "/"))')
     project.commit({NET: by_system.replace("Config", to)})
