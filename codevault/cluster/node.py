@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from codevault.cluster.parcel import Order, Parcel, files_in, memory
 from codevault.cluster.publish import pushed, questions
@@ -15,15 +15,38 @@ from codevault.repositories import explicit
 from codevault.splint import compile_code
 from codevault.supplier import EXPECTED, PrefetchItem, PrefetchReport, Supplier, failed
 from codevault.supply import healed, opened, translated
+from codevault.version import VERSION
 from codevault_cache import Snapshot, public_url
 from codevault_cache.errors import CacheError
 from codevault_cache.traffic import Traffic, traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from codevault.batches import Look
     from codevault_cache import Cache
+
+T = TypeVar("T")
+
+
+def act(version: str, what: Callable[..., T], *given: Any) -> T:
+    """Does what another machine asks for, if both have the same codevault.
+
+    Args:
+        version: Of the machine that asks.
+        what: A function of this module.
+        given: Its arguments.
+
+    Raises:
+        CodevaultError: The versions differ: what passes between them has none of its own.
+    """
+    if version != VERSION:
+        raise CodevaultError(
+            "this node has another codevault than the command",
+            f"codevault {VERSION} is installed here, and {version} there",
+            f"python -m pip install codevault=={version}",
+        )
+    return what(*given)
 
 
 def read(

@@ -20,6 +20,7 @@ from codevault.errors import CodevaultError, FetchError
 from codevault.prefetching import checked, sought, workers
 from codevault.supplier import EXPECTED, Supplier, failed
 from codevault.supply import opened
+from codevault.version import VERSION
 from codevault_cache import environ
 
 if TYPE_CHECKING:
@@ -162,8 +163,8 @@ class _Job:
             if not (waiting := self._waiting()):
                 break
             run = _Run(waiting[0], "git", time.monotonic())
-            report, parcel = self._task(node.read, run.id, 2, mirror).remote(
-                looks, mirror, jobs, pin
+            report, parcel = self._task(run.id, 2, mirror).remote(
+                VERSION, node.read, looks, mirror, jobs, pin
             )
             # Half of what is left, since another may have to do it.
             until = time.monotonic() + (self.deadline - time.monotonic()) / 2
@@ -182,8 +183,8 @@ class _Job:
             known = {run.id for run in running.values()}
             for each in self._waiting():
                 if each not in known:
-                    task = self._task(node.take, each, 1, "")
-                    running[task.remote(parcel, pin)] = _Run(each, source, time.monotonic())
+                    task = self._task(each, 1, "").remote(VERSION, node.take, parcel, pin)
+                    running[task] = _Run(each, source, time.monotonic())
             if not running:
                 break
             self._collect(running, self.deadline)
@@ -199,13 +200,13 @@ class _Job:
         self.names.update({found["NodeID"]: found["NodeManagerHostname"] for found in alive})
         return [found["NodeID"] for found in alive if found["NodeID"] not in self.done]
 
-    def _task(self, function: Callable[..., object], where: str, returns: int, mirror: str) -> Any:
+    def _task(self, where: str, returns: int, mirror: str) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         there = NodeAffinitySchedulingStrategy(where, soft=False)
         # What is in the mirror already is read from there.
         settings = {"env_vars": {"CODEVAULT_MIRROR": mirror}} if mirror else None
-        remote = self.ray.remote(num_cpus=0, max_retries=1)(function)
+        remote = self.ray.remote(num_cpus=0, max_retries=1)(node.act)
         return remote.options(num_returns=returns, scheduling_strategy=there, runtime_env=settings)
 
     def _collect(self, running: dict[Any, _Run], until: float) -> None:

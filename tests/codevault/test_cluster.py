@@ -24,8 +24,9 @@ from codevault.cli import main
 from codevault.cluster import node
 from codevault.cluster.parcel import Parcel, carried
 from codevault.cluster.slurm import srun_line
-from codevault.errors import FetchError
+from codevault.errors import CodevaultError, FetchError
 from codevault.supplier import PrefetchItem, PrefetchReport
+from codevault.version import VERSION
 from codevault_cache import Cache
 
 if TYPE_CHECKING:
@@ -119,6 +120,13 @@ def test_what_cannot_be_passed_on_fails_by_itself(
     assert all("could not be written" in str(item.error) for item in report.items)
     monkeypatch.setenv("CODEVAULT_OFFLINE", "1")
     assert codevault.prefetch(fleet.named(0, 1), trust=[fleet.repo]).ok
+
+
+def test_a_node_with_another_version_says_so() -> None:
+    assert node.act(VERSION, "x".join, "ab") == "axb"
+    with pytest.raises(CodevaultError, match="another codevault than the command") as caught:
+        node.act("0.0.1", "x".join, "ab")
+    assert caught.value.hint == "python -m pip install codevault==0.0.1"
 
 
 def test_srun_line(fleet: Fleet, tmp_path: Path) -> None:
@@ -266,9 +274,10 @@ class FakeRay:
                 self.returns, self.where = num_returns, scheduling_strategy.node_id[0]
                 return self
 
-            def remote(self, *_: Any) -> Any:
-                ray.asked.append((self.where, self.function.__name__))
-                answer = (self.where, self.function.__name__)
+            def remote(self, version: str, what: Any, *_: Any) -> Any:
+                assert (self.function, version) == (node.act, VERSION)
+                ray.asked.append((self.where, what.__name__))
+                answer = (self.where, what.__name__)
                 return (answer, "parcel") if self.returns == 2 else answer
 
         return Task
