@@ -87,7 +87,7 @@ def examined(
         checked={family: checked[family] for family in FAMILIES},
         works=works,
         proof=proof,
-        next=_next(case) if found else "nothing to do",
+        next=_next(case, found),
         history=history,
     )
 
@@ -97,17 +97,20 @@ def _rank(cause: Cause) -> tuple[int, bool]:
     return FAMILIES.index(cause.family), cause.kind not in (*_BLOCKING, "raised")
 
 
-def _next(case: _Case) -> str:
-    """The command that writes the rules to move on with."""
+def _next(case: _Case, found: Sequence[Found]) -> str:
+    """The command to move on with: it writes the rules, or the checkpoint where none are needed."""
     code, place = case.new.code, case.new.place
     if isinstance(code, Splint):
         commit = code.snapshot.commit
         target = place if case.new.is_folder or place is None else f"{place}@{commit}"
     else:
         target = own_worktree(case.checkpoint.manifest)
-    rules = f"{os.path.splitext(os.path.basename(case.where))[0]}.toml"
+    if not found and (target is None or case.probe is None):
+        return "nothing to do"
+    name = os.path.splitext(os.path.basename(case.where))[0]
     words = ["codevault", "migrate", case.where, *(["--to", target] if target else [])]
-    return shlex.join([*words, "--suggest", rules])
+    words += ["--suggest", f"{name}.toml"] if found else ["-o", f"{name}.new.mpt"]
+    return shlex.join(words)
 
 
 @contextmanager

@@ -76,17 +76,20 @@ def kinds(found: codevault.Diagnosis) -> list[tuple[str, str, str]]:
     return [(cause.family, cause.kind, cause.name) for cause in found.causes]
 
 
-def test_nothing_is_found_where_nothing_changed(project: Any, best: str) -> None:
-    changed(project)
-    for target in (project.top, "current", project.git("rev-parse", "HEAD")):
-        if not isinstance(target, str) or len(target) != 40:
-            found = codevault.diagnose(best, target)
-        else:
-            found = codevault.diagnose(best, f"{project.top}@{target}")
+def test_nothing_is_found_where_nothing_changed(
+    project: Any, best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = f"{project.top}@{changed(project)}"
+    for target in (project.top, "current", pinned):
+        found = codevault.diagnose(best, target)
         assert not found, str(found)
         assert "reproduced" in found.checked["probe"]
         assert found.works == f"codevault.load_policy({best!r})"
-        assert found.next == "nothing to do"
+        place = pinned if target == pinned else project.top
+        assert found.next == f"codevault migrate {best} --to {place} -o best.new.mpt"
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(main, shlex.split(found.next)[1:]).exit_code == 0
+    assert codevault.read_manifest("best.new.mpt").commit == pinned.rpartition("@")[2]
 
 
 @pytest.mark.parametrize(
