@@ -10,6 +10,7 @@ import logging
 import os
 import stat
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -145,31 +146,33 @@ def plan(
     before = usage.bytes
     items = items_of(cache)
     waiting = [item for item in items if now - item.used > GRACE and _free(cache, item)]
-    stay = [item for item in items if item not in waiting]
-    victims: list[Item] = []
+    stores = {item.name: item for item in waiting if item.kind == "git"}
+    needed = Counter(repo for item in items for repo in item.repos)
+    victims: dict[int, Item] = {}
 
     def take(item: Item) -> None:
-        waiting.remove(item)
-        victims.append(item)
+        victims[id(item)] = item
         usage.remove(item.places)
+        needed.subtract(item.repos)
 
-    def unneeded() -> list[Item]:
+    def take_unneeded() -> None:
         """Git stores of repositories that no remaining snapshot came from."""
-        needed = frozenset().union(*(item.repos for item in (*waiting, *stay)))
-        return [item for item in waiting if item.kind == "git" and item.name not in needed]
+        for name in [name for name in stores if not needed[name]]:
+            take(stores.pop(name))
 
-    for item in list(waiting):
+    for item in waiting:
         limit = _LIMITS.get(item.kind, max_age)
         if limit is not None and item.kind != "git" and now - item.used > limit:
             take(item)
-    for item in unneeded():
-        take(item)
-    waiting = [item for item in waiting if item.kind != "proof"]  # too small to matter
-    while max_size is not None and usage.bytes > max_size and waiting:
-        take(waiting[0])
-        for item in unneeded():
+    take_unneeded()
+    for item in waiting:
+        if max_size is None or usage.bytes <= max_size:
+            break
+        if id(item) not in victims and item.kind != "proof":  # those are too small to matter
             take(item)
-    return Plan(cache, tuple(victims), before, usage.bytes)
+            stores.pop(item.name, None)
+            take_unneeded()
+    return Plan(cache, tuple(victims.values()), before, usage.bytes)
 
 
 def everything(cache: Cache) -> Plan:
@@ -184,10 +187,8 @@ def everything(cache: Cache) -> Plan:
 
 def _free(cache: Cache, item: Item) -> bool:
     """Whether an item is neither pinned nor open in a running process."""
-    if not pinned(cache.roots).isdisjoint(item.name.split()):
-        return False
     with claimed(item.pack) as free:
-        return free
+        return free and pinned(cache.roots).isdisjoint(item.name.split())
 
 
 def collect(planned: Plan, done: Callable[[Item], object] = lambda item: None) -> Collected:
@@ -212,10 +213,9 @@ def remove(cache: Cache, item: Item) -> bool:
 
     tmp = paths.tmp(cache.roots[0])
     with claimed(item.pack) as free:
-        if not free or not pinned(cache.roots).isdisjoint(item.name.split()):
-            return False
-        if last_use(item.signs) > item.used:
-            return False  # used, or published again, since the plan was made
+        pins = pinned(cache.roots)
+        if not free or last_use(item.signs) > item.used or not pins.isdisjoint(item.name.split()):
+            return False  # used, pinned, or published again, since the plan was made
         try:
             if not all(discard(record, tmp) for record in item.records):
                 return False
