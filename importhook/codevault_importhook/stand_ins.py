@@ -119,6 +119,20 @@ def _spec_from_file_location(mount: Mount) -> Callable[..., Any]:
     return spec_from_file_location
 
 
+def _load_source(mount: Mount) -> Callable[..., ModuleType]:
+    make = _spec_from_file_location(mount)
+
+    def load_source(name: str, pathname: Any, file: Any = None) -> ModuleType:
+        """As `imp.load_source`, which Python 3.12 took away."""
+        spec = make(name, pathname)
+        module = sys.modules.get(spec.name) or importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        return module
+
+    return load_source
+
+
 def _source_file_loader(mount: Mount) -> type:
     class SourceFileLoader(importlib.machinery.SourceFileLoader):
         __doc__ = importlib.machinery.SourceFileLoader.__doc__
@@ -209,6 +223,7 @@ table: Final[dict[str, Callable[[Mount], object]]] = {
     "builtins.compile": compile_of,
     "builtins.eval": lambda mount: code_of(mount, "eval"),
     "builtins.exec": lambda mount: code_of(mount, "exec"),
+    "imp.load_source": _load_source,
     "importlib.machinery.SourceFileLoader": _source_file_loader,
     **{f"importlib.metadata.{name}": _of_distribution(name) for name in _METADATA},
     "importlib.util.find_spec": _by_name("importlib.util.find_spec", "name", "package"),

@@ -246,6 +246,18 @@ FORMS = {
         spec.loader.exec_module(module)
         seen = module.VERSION if module.load().VERSION == 'old' else 'bad'
         """,
+    "imp.load_source": """
+        import os, sys, warnings
+        if sys.version_info < (3, 12):
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')
+                import imp
+            module = imp.load_source('tool', os.path.join(os.path.dirname(__file__), 'plugin.py'))
+            seen = module.VERSION if module.load().VERSION == 'old' else 'bad'
+            assert sys.modules['tool'] is module
+        else:
+            seen = 'old'
+        """,
     "SourceFileLoader": """
         import importlib.util, os
         from importlib.machinery import SourceFileLoader
