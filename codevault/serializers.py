@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import codevault_importhook as hook
@@ -59,8 +60,11 @@ def _save(mount: Mount) -> Callable[..., None]:
 
     @functools.wraps(real)
     def save(*args: Any, **options: Any) -> None:
-        if len(args) < 3:
-            options.setdefault("pickle_module", mount.pickle)
+        if _pickle_module(args, options) in (None, pickle):
+            if len(args) > 2:
+                args = (*args[:2], mount.pickle, *args[3:])
+            else:
+                options["pickle_module"] = mount.pickle
         real(*args, **options)
 
     return save
@@ -74,14 +78,17 @@ def _load(mount: Mount) -> Callable[..., Any]:
 
     @functools.wraps(real)
     def load(*args: Any, **options: Any) -> Any:
-        if len(args) < 3 and options.get("pickle_module") is None:
-            if options.get("weights_only") is False:
-                return real(*args[:2], **{**options, "pickle_module": mount.pickle})
-            with _declared(mount):
-                return real(*args, **options)
-        return real(*args, **options)
+        given = _pickle_module(args, options)
+        if given is pickle or (given is None and options.get("weights_only") is False):
+            return real(*args[:2], **{**options, "pickle_module": mount.pickle})
+        with _declared(mount) if given is None else contextlib.nullcontext():
+            return real(*args, **options)
 
     return load
+
+
+def _pickle_module(args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    return args[2] if len(args) > 2 else options.get("pickle_module")
 
 
 @contextlib.contextmanager

@@ -23,12 +23,19 @@ KEEPER = """
         return torch.load(path, **options)
 
     def read_as(path, **options):
-        serialization = torch.serialization.load(path, **options)
-        return t.load(path, None, **options), get(path, "cpu", **options), serialization
+        import pickle
+        return (
+            t.load(path, None, **options),
+            get(path, "cpu", **options),
+            torch.serialization.load(path, **options),
+            torch.load(path, "cpu", pickle, **options),
+            torch.load(path, pickle_module=pickle, **options),
+        )
 
     def write(policy, path):
         torch.save(policy, path)
         torch.save(policy, path, _use_new_zipfile_serialization=False)
+        torch.save(policy, path, __import__("pickle"), 2, False)
         torch.save(policy, path)
 
     def sent(policy):
