@@ -70,7 +70,9 @@ def note(uri: str, code: Code, policy: str | None, splint: Splint | None, allowe
         fd = os.open(path, flags, 0o600)
         try:
             os.write(fd, (json.dumps(line) + "\n").encode())  # one write: lines never mix
-            if os.fstat(fd).st_size > _LIMIT:
+            status = os.fstat(fd)
+            # Another process may have set this file aside meanwhile: the newer one is not full.
+            if status.st_size > _LIMIT and os.path.samestat(status, os.stat(path)):
                 os.replace(path, f"{path}.1")
         finally:
             os.close(fd)

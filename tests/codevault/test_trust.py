@@ -533,6 +533,30 @@ def test_a_line_says_which_code_ran_where_the_caller_brought_it(
     assert (line["policy"], line["allowed"]) == (manifest.policy_digest, "given by the caller")
 
 
+def test_no_lines_are_lost_where_two_processes_find_the_log_full(
+    foreign: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from codevault import loadlog
+
+    manifest, write = foreign(), os.write
+    folder = userdir.state_folder("loads")
+    assert folder is not None
+    path = os.path.join(folder, "loads.jsonl")
+
+    def other_process_is_faster(fd: int, data: bytes) -> int:
+        monkeypatch.setattr(os, "write", write)
+        count = write(fd, data)
+        os.replace(path, f"{path}.1")
+        loadlog.note("other", manifest, None, None, "")
+        return count
+
+    loadlog.note("first", manifest, None, None, "")
+    monkeypatch.setattr(loadlog, "_LIMIT", os.path.getsize(path) + 9)
+    monkeypatch.setattr(os, "write", other_process_is_faster)
+    loadlog.note("second", manifest, None, None, "")
+    assert [line["uri"] for line in loadlog.lines()] == ["first", "second", "other"]
+
+
 def test_each_load_leaves_a_line_of_what_ran_and_why(
     foreign: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
