@@ -84,11 +84,14 @@ def set_aside(path: str, quarantine: str) -> bool:
         os.makedirs(quarantine, exist_ok=True)
         if stat.S_ISDIR(os.lstat(path).st_mode):
             os.chmod(path, 0o700)
-        os.rename(path, os.path.join(quarantine, f"{os.path.basename(path)}.{os.urandom(4).hex()}"))
+        aside = os.path.join(quarantine, f"{os.path.basename(path)}.{os.urandom(4).hex()}")
+        os.rename(path, aside)
     except FileNotFoundError:
         return True
     except OSError:
         return False
+    with contextlib.suppress(OSError):  # its time says from now on since when it lies there
+        os.utime(aside, follow_symlinks=False)
     return True
 
 

@@ -281,6 +281,25 @@ def test_I12_objects_without_a_record_and_leftovers_go(cache: Cache) -> None:
     assert holdings(root) == []
 
 
+def test_what_is_set_aside_can_be_looked_at_for_a_day(cache: Cache) -> None:
+    snapshot = put(cache, 1)
+    pack = paths.pack(cache.roots[0], snapshot.digest)
+    os.chmod(pack, 0o600)
+    with open(pack, "r+b") as file:
+        file.write(b"damaged")
+    age(cache, snapshot, 50 * DAY)
+    with pytest.raises(errors.CorruptEntry):
+        cache.tree(snapshot.digest)
+    quarantine = paths.quarantine(cache.roots[0])
+    assert len(os.listdir(quarantine)) == 1
+    collect.collect(collect.plan(cache))
+    assert len(os.listdir(quarantine)) == 1
+    place = os.path.join(quarantine, os.listdir(quarantine)[0])
+    os.utime(place, (time.time() - 2 * DAY,) * 2)
+    collect.collect(collect.plan(cache))
+    assert os.listdir(quarantine) == []
+
+
 def test_a_record_whose_pack_is_in_a_read_only_folder_is_no_orphan(
     cache: Cache, tmp_path: Path
 ) -> None:
