@@ -124,7 +124,7 @@ def _pass_over(url: str, trouble: BaseException, seconds: float) -> None:
     if isinstance(trouble, CacheError):
         why = trouble.what
     elif lost or seconds > _LONG_SECONDS:
-        _silent[url] = time.monotonic() + _AGAIN_SECONDS
+        _silent[url] = time.monotonic() + max(seconds, _AGAIN_SECONDS)
     place = re.sub(r"(?<=://)[^/]*@|\?.*", "", url)
     _log.warning("the mirror %s is passed over: %s", _printable(place), _printable(why))
 
