@@ -11,13 +11,12 @@ import functools
 import io
 import pickle
 import pickletools
+import re
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from codevault_importhook.mount import Mount
 
 
@@ -93,22 +92,13 @@ def with_original_names(data: bytes, splint: str, memoized: int = 0) -> bytes:
     """
     if splint.encode() not in data:
         return data
-    ops = _operations(data)
-    edits = list(_names(ops, f"{splint}.", memoized))
+    edits, frames = _edits(data, f"{splint}.".encode(), memoized)
+    edits += [frame.without(edits) for frame in frames]
     parts, done = [], 0
-    for edit in sorted([*edits, *_frames(ops, edits)], key=lambda edit: edit.start):
+    for edit in sorted(edits, key=lambda edit: edit.start):
         parts += [data[done : edit.start], edit.new]
         done = edit.end
     return b"".join([*parts, data[done:]])
-
-
-@dataclass(frozen=True, slots=True)
-class _Operation:
-    name: str
-    pushes: bool
-    value: Any
-    start: int
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,57 +110,113 @@ class _Edit:
     new: bytes
 
 
-def _operations(data: bytes) -> list[_Operation]:
-    found = list(pickletools.genops(data))
-    ends = [cast("int", start) for _, _, start in found[1:]] + [len(data)]
-    return [
-        _Operation(op.name, bool(op.stack_after), value, cast("int", start), end)
-        for (op, value, start), end in zip(found, ends, strict=True)
-    ]
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A length, and as many bytes behind it."""
+
+    start: int
+    length: int
+
+    def without(self, edits: list[_Edit]) -> _Edit:
+        """The length once these are made."""
+        begin = self.start + 8
+        inside = [e for e in edits if begin <= e.start < begin + self.length]
+        less = sum(e.end - e.start - len(e.new) for e in inside)
+        return _Edit(self.start, begin, (self.length - less).to_bytes(8, "little"))
 
 
-_TEXTS: Final = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8")
+_SIZES: Final = {"\x8c": 1, "X": 4, "\x8d": 8, "C": 1, "B": 4, "\x8e": 8, "\x96": 8}
+_LENGTHS: Final = {ord(op): n for op, n in {**_SIZES, "U": 1, "T": 4, "\x8a": 1, "\x8b": 4}.items()}
+"""Operations with as many bytes of length in front of their argument."""
+_TEXTS: Final = frozenset(b"\x8cX\x8d")
+_TOLD: Final = frozenset("pgqrhjci\x93\x94\x95")
+"""Operations that are looked at one by one: of the memo, of globals, and frames."""
 
 
-def _names(operations: list[_Operation], start: str, memoized: int) -> Iterator[_Edit]:
-    """Shorter names for the modules that globals are looked up in."""
-    memo: dict[int, _Operation | None] = {}
-    before: _Operation | None = None  # the two newest objects on the stack, if they are texts
-    newest: _Operation | None = None
-    looked_up: dict[int, _Operation] = {}
-    for op in operations:
-        if op.name == "MEMOIZE":
-            memo[memoized + len(memo)] = newest
-        elif op.name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            memo[op.value] = newest
-        elif op.name in ("GET", "BINGET", "LONG_BINGET"):
-            before, newest = newest, memo.get(op.value)
-        elif op.name in _TEXTS:
-            before, newest = newest, op
-        elif op.name == "STACK_GLOBAL":
-            if before is not None and before.value.startswith(start):
-                looked_up[before.start] = before
-            before, newest = None, None
-        elif op.name == "GLOBAL" and op.value.startswith(start):
-            module, _, name = op.value[len(start) :].partition(" ")
-            yield _Edit(op.start, op.end, f"c{module}\n{name}\n".encode())
+@functools.cache
+def _others() -> re.Pattern[bytes]:
+    """As many operations as possible that do nothing here, whatever they are."""
+    fixed: dict[int, bytes] = {}
+    lines = b""
+    for op in pickletools.opcodes:
+        if op.code not in _TOLD and ord(op.code) not in _LENGTHS:
+            n = 0 if op.arg is None else op.arg.n
+            if n < 0:
+                lines += re.escape(op.code.encode("latin-1"))
+            else:
+                fixed[n] = fixed.get(n, b"") + re.escape(op.code.encode("latin-1"))
+    ways = [b"[%b].{%d}" % (codes, n) for n, codes in fixed.items()]
+    return re.compile(b"(?s:%b|[%b][^\\n]*\\n)++" % (b"|".join(ways), lines))
+
+
+def _edits(data: bytes, start: bytes, memoized: int) -> tuple[list[_Edit], list[_Frame]]:
+    """Shorter names for the modules that globals are looked up in; and where frames are."""
+    others = _others()
+    edits: dict[int, _Edit] = {}
+    frames: list[_Frame] = []
+    memo: dict[int, _Edit] = {}
+    before: _Edit | None = None  # of the two newest objects on the stack, those with the name
+    newest: _Edit | None = None
+    at, count, end = 0, memoized, len(data)
+    while at < end:
+        run = others.match(data, at)
+        if run is not None:
+            at, before, newest = run.end(), None, None
+            if at == end:
+                break
+        op = data[at]
+        at += 1
+        if op in _LENGTHS:
+            head = at + _LENGTHS[op]
+            length = int.from_bytes(data[at:head], "little")
             before, newest = newest, None
-        elif op.pushes and op.name != "FRAME":
-            before, newest = newest, None
-    for op in looked_up.values():
-        yield _Edit(op.start, op.end, _text(op.value[len(start) :].encode()))
+            if op in _TEXTS and data.startswith(start, head):
+                shown = _text(data[head + len(start) : head + length])
+                newest = _Edit(at - 1, head + length, shown)
+            at = head + length
+        elif op == 0x94:  # MEMOIZE
+            if newest is not None:
+                memo[count] = newest
+            count += 1
+        elif op in b"qr":  # BINPUT, LONG_BINPUT
+            head = at + (1 if op == 0x71 else 4)
+            _keep(memo, int.from_bytes(data[at:head], "little"), newest)
+            at = head
+        elif op in b"hj":  # BINGET, LONG_BINGET
+            head = at + (1 if op == 0x68 else 4)
+            before, newest = newest, memo.get(int.from_bytes(data[at:head], "little"))
+            at = head
+        elif op in b"pg":  # PUT, GET
+            head = data.index(b"\n", at) + 1
+            place = int(data[at:head])
+            if op == 0x70:
+                _keep(memo, place, newest)
+            else:
+                before, newest = newest, memo.get(place)
+            at = head
+        elif op == 0x93:  # STACK_GLOBAL
+            if before is not None:
+                edits[before.start] = before
+            before = newest = None
+        elif op in b"ci":  # GLOBAL, INST
+            head = data.index(b"\n", data.index(b"\n", at) + 1) + 1
+            if op == 0x63 and data.startswith(start, at):
+                edits[at] = _Edit(at, at + len(start), b"")
+            before, newest, at = newest, None, head
+        else:  # FRAME
+            frames.append(_Frame(at, int.from_bytes(data[at : at + 8], "little")))
+            at += 8
+    return list(edits.values()), frames
+
+
+def _keep(memo: dict[int, _Edit], place: int, newest: _Edit | None) -> None:
+    if newest is None:
+        memo.pop(place, None)
+    else:
+        memo[place] = newest
 
 
 def _text(value: bytes) -> bytes:
     if len(value) < 256:
         return b"\x8c" + bytes([len(value)]) + value
     return b"X" + len(value).to_bytes(4, "little") + value
-
-
-def _frames(operations: list[_Operation], edits: list[_Edit]) -> Iterator[_Edit]:
-    """New lengths for the frames in which something changed."""
-    for frame in operations:
-        if frame.name == "FRAME":
-            inside = [e for e in edits if frame.end <= e.start < frame.end + frame.value]
-            less = sum(e.end - e.start - len(e.new) for e in inside)
-            yield _Edit(frame.start + 1, frame.end, (frame.value - less).to_bytes(8, "little"))
