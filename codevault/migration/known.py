@@ -63,7 +63,7 @@ class Known:
         copies = {key for group in self._tied if goals & set(group) for key in group}
         copies |= {key for group in self._tied for key in group[1:]}
         free = [key for key in self._after if key not in goals | copies]
-        # What two constructions with other random numbers have in common, no random number decides.
+        # Mostly what no random number decides; a constructor that seeds itself looks like that.
         fills = tuple(key for key in free if torch.equal(self._after[key], self._other[key]))
         return fills, tuple(key for key in free if key not in fills)
 

@@ -18,6 +18,7 @@ from codevault.migration.target import target_of
 from codevault.migration.writing import written
 from codevault.rng import kept_rng
 from codevault.supply import CachePath, opened
+from codevault.uri import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,8 +134,9 @@ def migrate(
 
 def _keep_apart(checkpoint: Checkpoint, output: str, asked: Request) -> None:
     """Refuses to write over what is moved: a rule may drop weights, and drift may be accepted."""
-    if os.path.exists(output) and os.path.samefile(checkpoint.path, output):
-        name, end = os.path.splitext(output)
+    path = local_path(output)
+    if path and os.path.exists(path) and os.path.samefile(checkpoint.path, path):
+        name, end = os.path.splitext(path)
         raise UsageError(
             f"{output} is the checkpoint that is moved, and would be gone",
             "what it holds and rules drop is nowhere else",

@@ -156,7 +156,8 @@ def _weights_text(found: Weights) -> str:
         lines += ["# make it what it was, a `call` that knows what became of it, or both of these:"]
         lines += _commented([*_rule(drop=key), *_rule(fill=key, **{"with": "zeros"})])
     for key in found.fills:
-        lines += ["# new; no random number decides it", *_rule(fill=key, **{"with": "constructor"})]
+        lines += ["# new; two constructions under other seeds gave the same"]
+        lines += _rule(fill=key, **{"with": "constructor"})
     for key in found.open:
         shape = list(found.after[key].shape)
         lines += [f"# OPEN: {key} {shape} is new, and its constructor draws it at random"]

@@ -316,7 +316,7 @@ def test_a_commit_brings_its_own_rules_files(old: Any) -> None:
 
 def test_the_checkpoint_that_is_moved_is_not_written_over(old: Any, tmp_path: Path) -> None:
     (tmp_path / "link.mpt").symlink_to(old.path)
-    for output in (old.path, tmp_path / "link.mpt"):
+    for output in (old.path, tmp_path / "link.mpt", f"file://{old.path}"):
         with pytest.raises(UsageError, match="is the checkpoint that is moved") as caught:
             codevault.migrate(old.path, output, rules=[old.rules])
     assert codevault.read_manifest(old.path) == old.manifest
