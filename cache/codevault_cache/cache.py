@@ -100,6 +100,7 @@ class Cache:
             data, owner = read_owned(path)
             # Records say what runs: one's own count, root's, and those of the folder's owner.
             if owner not in (os.geteuid(), 0) and owner != os.stat(root).st_uid:
+                _log.warning("a record that another user wrote does not count: %s", path)
                 return None
         except OSError:
             return None

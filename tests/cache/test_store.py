@@ -261,7 +261,7 @@ def given_away(path: str) -> None:
 
 
 def test_I10_a_record_that_another_user_wrote_does_not_say_what_runs(
-    sample: Any, cache: Cache
+    sample: Any, cache: Cache, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In a folder that several users write, somebody's record could name somebody's pack."""
     head = sample.git("rev-parse", "HEAD")
@@ -276,7 +276,8 @@ def test_I10_a_record_that_another_user_wrote_does_not_say_what_runs(
                 given_away(os.path.join(folder, kind, name))
         assert cache.find(wanted) is None
         assert cache.snapshot(snapshot.name) is None
-        assert warm(cache, [wanted]) == [snapshot]  # had again, with a word to nobody
+        assert "another user" in caplog.text
+        assert warm(cache, [wanted]) == [snapshot]  # had again
         # Whoever owns the folder that is named as a cache is trusted with it.
         given_away(cache.roots[0])
         assert cache.find(wanted) == snapshot
