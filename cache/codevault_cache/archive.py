@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Self
 
+_WAY = "repo=PATH of a repository, a folder, a wheel or an sdist"
+
 
 class ArchiveSource:
     """The files of an archive, all in memory."""
@@ -49,7 +51,8 @@ def archive_source(path: str) -> ArchiveSource:
 
     name = os.path.basename(path).lower()
     if not os.path.isfile(path):
-        raise RepositoryNotFound(f"There is nothing at {path!r}.", "", "")
+        why = "A path on this machine is named, and nothing lies there."
+        raise RepositoryNotFound(f"There is nothing at {path!r}.", why, _WAY)
     try:
         if name.endswith((".whl", ".zip")):
             with zipfile.ZipFile(path) as opened:
@@ -61,11 +64,13 @@ def archive_source(path: str) -> ArchiveSource:
         raise
     except Exception as error:  # the libraries raise nearly anything over bytes that are no archive
         why = f"{type(error).__name__}: {error}"
-        raise HostileObject(f"The archive {path!r} cannot be read.", why) from error
+        raise HostileObject(
+            f"The archive {path!r} cannot be read.", why, "fetch it again"
+        ) from error
     raise RepositoryNotFound(
         f"{path!r} is no repository, folder, wheel or sdist.",
         "Its name ends in neither .whl, .zip, .tar.gz, .tgz, .tar.bz2, .tar.xz nor .tar.",
-        "",
+        _WAY,
     )
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from codevault_cache.overlay import Overlay
     from codevault_cache.selection import Selection
 
+_LOOK = "git fsck --full, in the clone that it was read from"
+
 
 class Objects:
     """Git objects by id: those in memory first, whose bytes were hashed, then those of a store."""
@@ -38,7 +40,7 @@ class Objects:
             return self.store is not None and oid.encode() in self.store  # type: ignore[operator]
         except _damages() as error:
             why = type(error).__name__
-        raise Damaged(f"Whether the git object {oid} is there cannot be read.", why, "")
+        raise Damaged(f"Whether the git object {oid} is there cannot be read.", why, _LOOK)
 
     def read(self, oid: str) -> tuple[str, bytes]:
         """Kind and content of an object, which hash to its id.
@@ -82,7 +84,7 @@ class Objects:
             why = type(error).__name__
         # Outside of the handler: its frames hold on to the mapped pack, which could not be closed
         # then.
-        raise Damaged(f"The git object {oid} is damaged.", why, "")
+        raise Damaged(f"The git object {oid} is damaged.", why, _LOOK)
 
 
 def _damages() -> tuple[type[Exception], ...]:

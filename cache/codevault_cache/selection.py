@@ -63,7 +63,8 @@ def glob_of(value: str) -> str:
     try:
         pattern_of(glob)
     except re.error as error:
-        raise UnsafeName(f"The include glob {value!a} is malformed.", str(error), "") from None
+        hint = 'include = ["configs/**/*.yaml"]'
+        raise UnsafeName(f"The include glob {value!a} is malformed.", str(error), hint) from None
     return glob
 
 

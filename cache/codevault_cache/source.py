@@ -172,7 +172,7 @@ def compose(
                 raise LeftOut(
                     f"include names {shown(path)}, and its content is not to be had.",
                     "The origin does not have this file's content.",
-                    "",
+                    "name an origin that has it: repo=PATH",
                 )
             left_out.append(path)
             continue

@@ -68,7 +68,11 @@ class SystemGit:
             self._git(*fetch, "--", self._url(), *wants, wants=wants)
             packs = glob.glob(os.path.join(glob.escape(top), "objects", "pack", "*.pack"))
             if len(packs) != 1:
-                raise CommitNotFound(f"{self.address.public} does not have {wants[0]}.", "", "")
+                raise CommitNotFound(
+                    f"{self.address.public} does not have {wants[0]}.",
+                    "git fetched, and nothing came.",
+                    "git push, from a clone that has it; or name that clone: repo=PATH",
+                )
             count(received=os.path.getsize(packs[0]))
             refuse_above(limit, os.path.getsize(packs[0]), "bytes from the server")
             with open(packs[0], "rb") as pack:

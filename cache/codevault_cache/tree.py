@@ -72,7 +72,8 @@ class Tree:
         if error.errno in _GONE:
             return Missing(f"The cache has no source pack {self.digest[:12]}…", self.path, "")
         kind = Unreadable if error.errno in OURS else CorruptEntry
-        return kind("A source pack cannot be read.", f"{self.path}: {error.strerror}")
+        why = f"{self.path}: {error.strerror}"
+        return kind("A source pack cannot be read.", why, "codevault cache verify")
 
     def _opened(self) -> Header:
         inuse.mark(self._fd)

@@ -131,7 +131,11 @@ def check_paths(paths: Iterable[str]) -> None:
             cut = path.rfind("/", 0, cut)
     for path in files:
         if path in folders:
-            raise UnsafeName(f"{shown(path)} is both a file and a folder.", "", "")
+            raise UnsafeName(
+                f"{shown(path)} is both a file and a folder.",
+                "No file system holds both.",
+                "Name roots that hold only one of them, or delete one by an overlay",
+            )
     for path in (*files, *folders):
         folded = unicodedata.normalize("NFC", path).casefold()
         first = seen.setdefault(folded, path)
