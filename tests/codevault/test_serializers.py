@@ -9,9 +9,17 @@ import pytest
 import torch
 
 import codevault
+from codevault_importhook import registry
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def tidy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names like `torch` and `pickle` are nobody's own in the tests that follow."""
+    monkeypatch.setattr(registry, "own_names", registry.own_names)
+
 
 KEEPER = """
     import torch
