@@ -122,7 +122,7 @@ def measure(options: Namespace) -> dict[str, Any]:
 
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     sizes: Sequence[int] = (1, 8) if options.quick else (1, 32, 1024)
-    rounds = 1 if options.quick else 7
+    rounds = 1 if options.quick else 3
     rows = [
         compare(size, rounds, device, cold=cold)
         for device in devices
