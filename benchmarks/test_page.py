@@ -41,7 +41,7 @@ def test_no_ratio_is_printed_where_a_run_claims_none() -> None:
     for row in run["figures"]["rows"]:
         row["control_ratio"] = 1.2
         for key in ("ratio", "from_import_ratio", "host_import_ratio"):
-            del row[key]
+            row.pop(key, None)
     text = page.render([run])
     assert text.count("not claimed") == 3 * len(run["figures"]["rows"])
     assert "| unresolved | no run claims a figure |" in text
