@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 import codevault
 from codevault.cli import main
 from codevault_cache import Cache, paths
+from tests.codevault import terminals
 
 
 class Row(BaseModel):
@@ -249,12 +249,9 @@ def test_verify_and_repair(held: str, walker: Any) -> None:
 
 def test_progress_is_shown_on_a_terminal_only(held: str) -> None:
     code = "import sys; from codevault.cli import main; main(['cache', 'verify', '--json'])"
-    leader, terminal = pty.openpty()
-    done = subprocess.run(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=terminal, check=True
-    )
-    os.close(terminal)
-    shown = os.read(leader, 100_000).decode()
-    os.close(leader)
-    assert "hashing" in shown
+    with terminals.shown() as terminal:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=terminal.writer, check=True
+        )
+    assert "hashing" in terminal.text
     assert TypeAdapter(VerifyRow).validate_json(done.stdout).bad == []

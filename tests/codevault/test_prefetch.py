@@ -26,7 +26,7 @@ from codevault.errors import MissingCheckpointError
 from codevault.targets import targets
 from codevault_cache import Cache, collect
 from codevault_cache.errors import CacheError
-from tests.codevault import servers
+from tests.codevault import servers, terminals
 
 if TYPE_CHECKING:
     from tests.codevault.conftest import Fleet
@@ -307,33 +307,29 @@ def test_bars_on_a_terminal_take_no_line_from_a_pipe(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     names = [str(tmp_path / f"{'x' * 90}-{number}.mpt") for number in range(3)]
-    leader, follower = os.openpty()
-    with open(follower, "w", encoding="utf-8") as terminal:
-        with (
-            open(tmp_path / "pipe", "w", encoding="utf-8") as pipe,
-            monkeypatch.context() as patch,
-        ):
-            patch.setattr(sys, "stderr", terminal)
-            patch.setattr(sys, "stdout", pipe)
-            with pytest.raises(SystemExit):
-                main(["prefetch", *names, "--json"])
-        bar = os.read(leader, 1 << 16).decode()
-        assert "prefetching" in bar
-        assert "3/3" in bar
-        assert "missing-checkpoint" not in bar
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "stderr", terminal)
-            patch.setattr(sys, "stdout", terminal)
-            with pytest.raises(SystemExit):
-                main(["prefetch", *names])
-        both = os.read(leader, 1 << 16).decode()
-    os.close(leader)
+    with (
+        terminals.shown() as bar,
+        open(tmp_path / "pipe", "w", encoding="utf-8") as pipe,
+        monkeypatch.context() as patch,
+    ):
+        patch.setattr(sys, "stderr", bar.writer)
+        patch.setattr(sys, "stdout", pipe)
+        with pytest.raises(SystemExit):
+            main(["prefetch", *names, "--json"])
+    assert "prefetching" in bar.text
+    assert "3/3" in bar.text
+    assert "missing-checkpoint" not in bar.text
+    with terminals.shown() as both, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", both.writer)
+        patch.setattr(sys, "stdout", both.writer)
+        with pytest.raises(SystemExit):
+            main(["prefetch", *names])
     *rows, last = [json.loads(line) for line in (tmp_path / "pipe").read_text().splitlines()]
     assert sorted(row["uri"] for row in rows) == names
     assert last["summary"]["failures"] == 3
-    assert both.count("[missing-checkpoint]") == 3
-    assert all(f"{name} cannot be opened" in both for name in names)
-    assert "0 of 3 ready" in both
+    assert both.text.count("[missing-checkpoint]") == 3
+    assert all(f"{name} cannot be opened" in both.text for name in names)
+    assert "0 of 3 ready" in both.text
 
 
 def test_names_that_are_no_text_and_secrets_in_addresses(tmp_path: Path) -> None:
