@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     from codevault_importhook.scopes import Scope
 
-VERSION: Final = 5
+VERSION: Final = 6
 """Part of the key under which compiled code is kept: a change of the rules changes it."""
 
 STAND_INS: Final = "__splint__"
 """The module, directly below the splint, that holds what stands in for other names."""
 
 NAMED: Final = "object.__module__"
-"""What stands in for objects whose `__module__` becomes part of a text."""
+"""What the `__module__` of something goes through where it becomes part of a text."""
 
 HANDED: Final = "object.__getattribute__"
 """What reads an attribute of a module that another module handed on: it may have a stand-in."""
@@ -87,11 +87,23 @@ def rewrite(tree: ast.AST, rules: Rules, prefix: str) -> None:
     known = Names(tree, rules.stand_ins)
     waiting = [(tree, known.module())]
     wrapped: list[tuple[ast.Call, str]] = []
-    named: list[ast.Attribute] = []
+    named: set[ast.AST] = set()
     kept: set[ast.AST] = set()
+
+    def changed(node: Any, scope: Scope) -> ast.expr | None:
+        """What takes the place of `node`; None if it stays. What stays, also inside, waits."""
+        if node in named and node not in kept:
+            waiting.append((node, scope))
+            return _call(NAMED, [node], node, prefix)
+        new = _replacement(node, known, scope, prefix)
+        if new is None and isinstance(node, ast.AST):
+            waiting.append((node, scope))
+        return new
+
     while waiting:
         node, scope = waiting.pop()
-        named += spelled(node)
+        if NAMED in rules.stand_ins:
+            named.update(spelled(node, scope.modules))
         kept.update(of_logger(node))
         if isinstance(node, ast.Call) and node.args and not isinstance(node.args[0], ast.Starred):
             name = known.wrapped(node.func, scope)
@@ -104,21 +116,12 @@ def rewrite(tree: ast.AST, rules: Rules, prefix: str) -> None:
                 if any(isinstance(child, ast.Import | ast.ImportFrom) for child in value):
                     value[:] = [new for old in value for new in _statement(old, rules, prefix)]
                 for place, child in enumerate(value):
-                    if (new := _replacement(child, known, within, prefix)) is not None:
+                    if (new := changed(child, within)) is not None:
                         value[place] = new
-                    elif isinstance(child, ast.AST):
-                        waiting.append((child, within))
-            elif (new := _replacement(value, known, within, prefix)) is not None:
+            elif (new := changed(value, within)) is not None:
                 setattr(node, field, new)
-            elif isinstance(value, ast.AST):
-                waiting.append((value, within))
     for call, name in wrapped:
-        stand_in = _stand_in(name, call, prefix)
-        call.args[0] = ast.copy_location(ast.Call(stand_in, [call.args[0]], []), call)
-    if NAMED in rules.stand_ins:
-        for read in (node for node in named if node not in kept):
-            stand_in = _stand_in(NAMED, read, prefix)
-            read.value = ast.copy_location(ast.Call(stand_in, [read.value], []), read)
+        call.args[0] = _call(name, [call.args[0]], call, prefix)
 
 
 def _replacement(node: object, known: Names, scope: Scope, prefix: str) -> ast.expr | None:
@@ -133,7 +136,11 @@ def _replacement(node: object, known: Names, scope: Scope, prefix: str) -> ast.e
     while isinstance(module, ast.Attribute):
         module = module.value
     arguments = [module, ast.copy_location(ast.Constant(name), node)]
-    return ast.copy_location(ast.Call(_stand_in(HANDED, node, prefix), arguments, []), node)
+    return _call(HANDED, arguments, node, prefix)
+
+
+def _call(name: str, arguments: list[ast.expr], at: ast.expr, prefix: str) -> ast.expr:
+    return ast.copy_location(ast.Call(_stand_in(name, at, prefix), arguments, []), at)
 
 
 def _stand_in(name: str, at: ast.expr, prefix: str) -> ast.expr:

@@ -6,6 +6,8 @@ import ast
 from dataclasses import dataclass
 from typing import Final
 
+from codevault_importhook.spelled import given
+
 WRAPPED: Final = frozenset({"builtins.exec", "builtins.eval"})
 """Only their first argument is replaced: the functions look at the frame that calls them."""
 
@@ -17,12 +19,13 @@ SCOPES: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef
 class Scope:
     """What a module, function or class body hides of the names that have stand-ins.
 
-    `bound` are no builtins here, `arguments` no imported modules; `outer` is what functions inside
-    a class body see instead of it.
+    `bound` are no builtins here, `arguments` no imported modules, `modules` variables that hold the
+    `__module__` of something; `outer` is what functions inside a class body see instead of it.
     """
 
     bound: frozenset[str]
     arguments: frozenset[str]
+    modules: frozenset[str] = frozenset()
     outer: Scope | None = None
 
 
@@ -41,6 +44,7 @@ class Names:
         self._tops = {n.partition(".")[0] for n in stand_ins} - {"object"}
         self._bound: dict[ast.AST | None, set[str]] = {}
         self._arguments: dict[ast.AST | None, set[str]] = {}
+        self._modules: dict[ast.AST | None, set[str]] = {}
         waiting: list[tuple[ast.AST, ast.AST | None]] = [(tree, None)] if stand_ins else []
         while waiting:
             node, home = waiting.pop()
@@ -55,6 +59,8 @@ class Names:
                     waiting.append((value, within))
 
     def _read(self, node: ast.AST, home: ast.AST | None) -> None:
+        for variable in given(node):
+            self._modules.setdefault(home, set()).add(variable)
         if isinstance(node, ast.Name):
             if isinstance(node.ctx, ast.Store):
                 self._bind(node.id, home)
@@ -87,18 +93,21 @@ class Names:
 
     def module(self) -> Scope:
         """The scope of the module's own body."""
-        return Scope(frozenset(self._bound.get(None, ())), frozenset())
+        modules = frozenset(self._modules.get(None, ()))
+        return Scope(frozenset(self._bound.get(None, ())), frozenset(), modules)
 
     def within(self, node: ast.AST, around: Scope) -> Scope:
         """The scope of the body of a function or class that stands in `around`."""
         outer = around.outer or around
         bound = self._bound.get(node, set())
         arguments = self._arguments.get(node, set()) & (self._imported.keys() | self._handed.keys())
-        if not bound and not arguments:
+        modules = self._modules.get(node, set())
+        if not bound and not arguments and not modules:
             return outer
         return Scope(
             outer.bound | bound,
             outer.arguments | arguments,
+            outer.modules | modules,
             outer if isinstance(node, ast.ClassDef) else None,
         )
 

@@ -13,7 +13,7 @@ import importlib.util
 import os
 import sys
 from operator import attrgetter
-from types import CodeType, ModuleType, SimpleNamespace
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault_importhook import specs
@@ -176,11 +176,10 @@ def _of_pickle(name: str) -> Callable[[Mount], object]:
     return lambda mount: getattr(mount.pickle, name)
 
 
-def _named(mount: Mount) -> Callable[[Any], SimpleNamespace]:
-    def named(value: Any) -> SimpleNamespace:
-        """The `__module__` of `value` as it goes into a text."""
-        module = value.__module__
-        return SimpleNamespace(__module__=strip(module) if isinstance(module, str) else module)
+def _named(mount: Mount) -> Callable[[Any], Any]:
+    def named(module: Any) -> Any:
+        """The `__module__` of something as it goes into a text."""
+        return strip(module) if isinstance(module, str) else module
 
     return named
 

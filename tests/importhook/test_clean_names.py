@@ -165,6 +165,17 @@ SPECS = {
     "join of a tuple": "'.'.join((Net.__module__, 'Net'))",
     "dict": "{'class': Net.__module__}['class'] + '.Net'",
     "exec": "text('f\"{Net.__module__}.Net\"')",
+    "getattr": "f'{getattr(Net, \"__module__\", None)}.Net'",
+    "or": "f'{Net.__module__ or \"builtins\"}.Net'",
+    "if": "f'{Net.__module__ if Net else None}.Net'",
+    "variable": "by_variable(Net)",
+    "variable with plus": "with_plus(Net)",
+    "variables": "by_variables(Net)",
+    "annotated variable": "annotated(Net)",
+    "walrus": "f'{module}.Net' if (module := Net.__module__) else None",
+    "variable around": "around(Net)()",
+    "variable of the module": "of_module()",
+    "variable that is no module before": "before(Net)",
 }
 SPEC = """
     class Net:
@@ -172,6 +183,42 @@ SPEC = """
             return f"{self.__class__.__module__}.{self.__class__.__qualname__}"
     def text(source):
         return eval(source)
+    def by_variable(cls):
+        module = cls.__module__
+        return f"{module}.{cls.__qualname__}"
+    def with_plus(cls):
+        module = cls.__module__
+        if module is None or module == str.__class__.__module__:
+            return cls.__name__
+        return module + "." + cls.__name__
+    def by_variables(cls):
+        module, name = cls.__module__, cls.__qualname__
+        return ".".join((module, name))
+    def annotated(cls):
+        module: str = getattr(cls, "__module__", "")
+        return "%s.%s" % (module, cls.__name__)
+    def around(cls):
+        module = cls.__module__
+        class Inner:
+            def __call__(self):
+                return "{}.Net".format(module)
+        return Inner()
+    here = Net.__module__
+    def of_module():
+        return f"{here}.Net"
+    def before(cls):
+        module = None
+        if module is None:
+            module = cls.__module__
+        return f"{module}.Net"
+    def stays(cls):
+        module = cls.__module__
+        return sys.modules[module].Net is cls and module == __name__
+    def log(cls):
+        module = cls.__module__
+        return logging.getLogger(f"{module}.Net").name
+    def other(module):
+        return f"{module}"
     import logging, sys
     same = Net.__module__ == __name__
     found = sys.modules[Net.__module__].Net is Net
@@ -197,6 +244,9 @@ def test_clean_names_elsewhere_module_names_are_what_they_are(put: Put) -> None:
     assert old.found
     assert old.logger == f"{NAME}.pkg.net.Net"
     assert old.joined == "2 builtins.None"
+    assert old.stays(old.Net)
+    assert old.log(old.Net) == f"{NAME}.pkg.net.Net"
+    assert old.other(old.Net.__module__) == f"{NAME}.pkg.net"
 
 
 def test_clean_names_a_missing_module_name_raises_as_before(put: Put) -> None:
