@@ -36,6 +36,7 @@ from codevault.audits.findings import Audit, Finding, Undo, mark
 from codevault.audits.wording import describe
 from codevault.changing import unchanged
 from codevault.errors import AuditWarning
+from codevault.registries.borrowed import borrowed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -141,6 +142,8 @@ def compare(before: Before, kept: Collection[str] = ()) -> Audit:
         findings.append(_finding(check, changes, is_kept))
         if check.put is not None and not is_kept:
             undo += [_undo(check, new, change) for change in changes]
+    known = of(before.splint).findings
+    findings += [f for f in borrowed(before.splint, before.shared, blame) if f not in known]
     findings.sort(key=lambda finding: not finding.changes_results)
     return Audit(tuple(findings), tuple(undo))
 

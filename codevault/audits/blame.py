@@ -80,10 +80,10 @@ class Blame:
     def _is_named(self, change: Change, check: Check) -> bool:
         key = "|".join(map(re.escape, check.spell(change.key).split("|")))
         patterns = (template.replace("{key}", f"(?:{key})") for template in check.blame or ())
-        return any(re.search(pattern, self._text) for pattern in patterns)
+        return any(re.search(pattern, self.text) for pattern in patterns)
 
     @cached_property
-    def _text(self) -> str:
+    def text(self) -> str:
         """The source of the old code's loaded modules."""
         return "\n".join(
             _source(sys.modules.get(name))

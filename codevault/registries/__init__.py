@@ -11,7 +11,7 @@ untouched, and so does what a library registers for itself.
     RegistrationError  the refusal
 
 Read in this order: registrant, ledger, guard, table; what is equal: codeform, modulecode, reach,
-sameness; then the libraries: operators, customops, byclass, byname, environments.
+sameness; then the libraries: operators, borrowed, customops, byclass, byname, environments.
 """
 
 from codevault.errors import RegistrationError

@@ -56,7 +56,7 @@ def _define(self: Any, schema: str, alias_analysis: str = "", *, tags: Any = ())
     whole = torch._C.parse_schema(f"{self.ns}::{schema}")  # noqa: SLF001
     parts = {"schema": str(whole), "tags": _sorted(tags)}
     key = ("define", f"{operator}.{overload}" if overload else operator)
-    holder = _place(key[1], "debug") if existing else None
+    holder = place(key[1], "debug") if existing else None
     yield Claim(_WORD, key[1], key, parts, existing, accepted=name, keep=self, holder=holder)
 
 
@@ -76,12 +76,12 @@ def _impl(
         existing,
         under=("define", operator),
         keep=self,
-        holder=_place(operator, kind) if existing is _UNREADABLE else None,
+        holder=place(operator, kind) if existing is _UNREADABLE else None,
     )
 
 
-def _place(operator: str, kind: str) -> Registrant | None:
-    """Where a kernel was registered, as torch keeps it for its messages."""
+def place(operator: str, kind: str) -> Registrant | None:
+    """Who registered a kernel, by the place that torch keeps for its messages."""
     from torch import _C
 
     dump = _C._dispatch_dump(operator)  # noqa: SLF001

@@ -554,6 +554,55 @@ def test_registries_a_refusal_that_old_code_passes_over_is_told(tmp_path: Path) 
     assert second.use() == 1.0
 
 
+ASKED = """
+    import torch
+
+    if not QUESTION:
+        @torch.library.custom_op("NAME::scale", mutates_args=())
+        def scale(x: torch.Tensor) -> torch.Tensor:
+            return x * FACTOR
+
+    def use():
+        return torch.ops.NAME.scale(torch.ones(1)).item()
+"""
+questions = (
+    'hasattr(torch.ops.NAME, "scale")',
+    "getattr(torch.ops.NAME, 'scale', None)",
+    'torch._C._dispatch_has_kernel("NAME::scale")',
+)
+
+
+@pytest.mark.parametrize("question", questions)
+def test_registries_an_operator_of_another_version_is_told_of(
+    question: str, tmp_path: Path
+) -> None:
+    """Who asks torch first never registers, so that there is nothing to compare."""
+    world = World(tmp_path, ASKED.replace("QUESTION", question))
+    world.version("v1", 1.0)
+    pattern = rf"torch operator '{world.name}::scale': its own -> that of code_.* of _splint_"
+    with pytest.warns(AuditWarning, match=pattern):
+        assert world.version("v2", 2.0).use() == 1.0
+    assert World(tmp_path / "v1", "def use():\n    return 'NAME'").version("other", 0.0).use()
+
+
+def test_registries_an_operator_of_the_application_is_told_of(tmp_path: Path) -> None:
+    world = World(tmp_path, ASKED.replace("QUESTION", questions[0]))
+    world.host(1.0)
+    pattern = rf"torch operator '{world.name}::scale': its own -> that of code_.* of the appl"
+    with pytest.warns(AuditWarning, match=pattern):
+        world.version("v2", 2.0)
+
+
+def test_registries_operators_of_shared_modules_are_no_news(tmp_path: Path) -> None:
+    world = World(tmp_path, ASKED.replace("QUESTION", questions[0]))
+    world.host(1.0)
+    module = f"code_{world.name}"
+    top = tmp_path / "user"
+    top.mkdir()
+    (top / "user.py").write_text(f"import {module}, torch\nscale = torch.ops.{world.name}.scale\n")
+    assert codevault.load_code(top, shared=[module]).import_module("user").scale
+
+
 def test_registries_operators_can_be_copied(tmp_path: Path) -> None:
     scale = World(tmp_path, CUSTOM_OP).version("v1", 3.0).scale
     assert vars(copy.copy(scale)) == vars(scale)
