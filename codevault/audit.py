@@ -34,9 +34,9 @@ from codevault.audits.blame import Blame
 from codevault.audits.check import ABSENT, Change, Check
 from codevault.audits.findings import Audit, Finding, Undo, mark
 from codevault.audits.wording import describe
-from codevault.changing import unchanged
 from codevault.errors import AuditWarning
 from codevault.registries.borrowed import borrowed
+from codevault_importhook.changing import unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codevault.registries.codeform import form, nested
 from codevault_importhook import registry, specs
+from codevault_importhook.changing import changing
 from codevault_importhook.naming import PREFIX
 from codevault_importhook.rewrite import compile_module
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from codevault_importhook import Mount
+    from codevault_importhook.rewrite import Rules
 
 
 def same(first: CodeType, in_first: str, second: CodeType, in_second: str) -> bool:
@@ -42,7 +44,8 @@ def _as_mounted(code: CodeType, mount: Mount) -> CodeType | None:
     """The application's code as a snapshot has it; None if its file holds other code by now."""
     try:
         stamp = os.stat(code.co_filename)
-        found = _compiled(code.co_filename, stamp.st_mtime_ns, stamp.st_size, mount)
+        of_mount = (mount.rules, mount.name)
+        found = _compiled(code.co_filename, stamp.st_mtime_ns, stamp.st_size, *of_mount)
     except (OSError, SyntaxError, ValueError):
         return None
     plain, mounted = found
@@ -56,14 +59,19 @@ Places = dict[tuple[str, int], CodeType]
 
 
 @lru_cache(maxsize=8)
-def _compiled(filename: str, mtime: int, size: int, mount: Mount) -> tuple[Places, Places]:
-    """A file's code objects by their place, compiled plainly and for a mount."""
+def _compiled(
+    filename: str, mtime: int, size: int, rules: Rules, name: str
+) -> tuple[Places, Places]:
+    """A file's code objects by their place, compiled plainly and as a mount's.
+
+    The mount itself is no argument: what is remembered would keep it alive.
+    """
     with open(filename, "rb") as file:
         source = file.read()
-    with warnings.catch_warnings():
+    with changing(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         plain = compile(source, filename, "exec", dont_inherit=True)
-        mounted = compile_module(source, filename, mount.rules, mount.name)
+        mounted = compile_module(source, filename, rules, name)
     return _places(plain), _places(mounted)
 
 

@@ -16,6 +16,7 @@ import warnings
 from _imp import _fix_co_filename  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Final
 
+from codevault_importhook.changing import changing
 from codevault_importhook.naming import WIDTH, placeholder
 from codevault_importhook.rewrite import VERSION, Rules, compile_module
 
@@ -63,26 +64,24 @@ def make(
     base = None if earlier is None else earlier.base or earlier
     index: dict[str, _Entry] = {}
     blocks: dict[str, bytes] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as from a .pyc: a SyntaxWarning is the author's affair
-        for path in sorted(paths):
-            text = source.read(path)
-            digest = hashlib.sha256(text).digest()
-            same = None if base is None else base.entry(path, digest)
-            if same is not None and base is not None:
-                index[path], blocks[path] = (~same[0], *same[1:]), base.block(same)
+    for path in sorted(paths):
+        text = source.read(path)
+        digest = hashlib.sha256(text).digest()
+        same = None if base is None else base.entry(path, digest)
+        if same is not None and base is not None:
+            index[path], blocks[path] = (~same[0], *same[1:]), base.block(same)
+            continue
+        again = None if earlier is None else earlier.entry(path, digest)
+        name = placeholder(text)
+        if again is not None and earlier is not None:
+            block = earlier.block(again)
+        else:
+            try:
+                block = marshal.dumps(compiled_quietly(text, path, rules, name))
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
                 continue
-            again = None if earlier is None else earlier.entry(path, digest)
-            name = placeholder(text)
-            if again is not None and earlier is not None:
-                block = earlier.block(again)
-            else:
-                try:
-                    block = marshal.dumps(compile_module(text, path, rules, name))
-                except (SyntaxError, ValueError, RecursionError, MemoryError):
-                    continue
-            places = tuple(match.start() for match in re.finditer(name.encode(), block))
-            index[path], blocks[path] = (0, len(block), digest, places), block
+        places = tuple(match.start() for match in re.finditer(name.encode(), block))
+        index[path], blocks[path] = (0, len(block), digest, places), block
     size = sum(map(len, blocks.values()))
     rests = sum(len(blocks[path]) for path, entry in index.items() if entry[0] < 0)
     if base is None or (size - rests) * _THIN > size:
@@ -98,6 +97,13 @@ def make(
     # Version 2 writes no back references, which depend on who else holds an object.
     head = marshal.dumps((source.digest, hashlib.sha256(body).digest(), below, index), 2)
     return b"".join((_start(tag(rules)), len(head).to_bytes(8, "little"), head, body))
+
+
+def compiled_quietly(text: bytes, path: str, rules: Rules, name: str) -> CodeType:
+    """As `compile_module`, without warnings, as from a `.pyc`: they are the author's affair."""
+    with changing(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return compile_module(text, path, rules, name)
 
 
 def _start(tag: str) -> bytes:

@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from codevault_importhook.changing import changing
 from codevault_importhook.scopes import SCOPES, WRAPPED, Names
 from codevault_importhook.spelled import of_logger, spelled
 
@@ -71,12 +72,13 @@ def compile_tree(
     try:
         return compile(tree, filename, mode, flags, True, optimize)  # type: ignore[call-overload]
     except RecursionError:
-        limit = sys.getrecursionlimit()
-        sys.setrecursionlimit(3 * limit)
-        try:
-            return compile(tree, filename, mode, flags, True, optimize)  # type: ignore[call-overload]
-        finally:
-            sys.setrecursionlimit(limit)
+        with changing():
+            limit = sys.getrecursionlimit()
+            sys.setrecursionlimit(3 * limit)
+            try:
+                return compile(tree, filename, mode, flags, True, optimize)  # type: ignore[call-overload]
+            finally:
+                sys.setrecursionlimit(limit)
 
 
 def rewrite(tree: ast.AST, rules: Rules, prefix: str) -> None:

@@ -4,7 +4,10 @@ import contextlib
 import importlib
 import marshal
 import sys
-from typing import TYPE_CHECKING
+import threading
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -227,3 +230,23 @@ def test_a_pack_leaves_memory_once_all_was_imported_and_comes_back_when_asked(pu
     assert sys.getrefcount(pack) == held - 1
     assert importlib.reload(b).v == 2  # it is gone: compiled from the verified source
     assert asked == [1, 1]
+
+
+def test_compiling_in_threads_leaves_warnings_as_they_were(
+    lay: Lay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = iter([0.02, 0.06, 0.01, 0.05, 0.03, 0.04])
+
+    def slow(*args: Any) -> Any:
+        time.sleep(next(waits))
+        return compile_module(*args)
+
+    monkeypatch.setattr(codepack, "compile_module", slow)
+    source = lay({"pkg/a.py": "if 1 is 1: pass\n", "pkg/b.py": ""})
+    before = list(warnings.filters)
+    threads = [threading.Thread(target=make, args=[source]) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before

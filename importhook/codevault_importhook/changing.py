@@ -1,7 +1,7 @@
 """The one lock around what codevault itself changes in the whole process for a moment.
 
-A second change inside the first, from another thread, would put back what the first had set; and
-an audit that looked meanwhile would take it for the old code's.
+A second change inside the first, from another thread, would put back what the first had set, for
+good; and an audit that looked meanwhile would take it for the old code's.
 """
 
 from __future__ import annotations
