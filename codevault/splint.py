@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -16,7 +18,7 @@ from codevault_cache.derived import kept, newest, store
 from codevault_cache.errors import CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
     from types import ModuleType
 
@@ -145,11 +147,8 @@ class Splint:
             try:
                 return self.import_module(name), parts[end:]
             except ModuleNotFoundError as error:
-                if (
-                    end == 1
-                    or error.name is None
-                    or not f"{name}.".startswith(f"{hook.strip(error.name)}.")
-                ):
+                above = hook.strip(error.name or "?")
+                if end == 1 or not f"{name}.".startswith(f"{above}."):
                     raise
         raise CodeError(
             f"{path!r} names no object", "it has no module in front", 'write "pkg.mod:Class"'
@@ -157,6 +156,8 @@ class Splint:
 
 
 _mounted: dict[str, Splint] = {}
+_mounting = threading.RLock()
+"""One thread mounts at a time: two that want the same snapshot get the same splint."""
 
 
 def mount(snapshot: Snapshot, cache: Cache, overlay: Overlay | None = None) -> Splint:
@@ -167,24 +168,28 @@ def mount(snapshot: Snapshot, cache: Cache, overlay: Overlay | None = None) -> S
     """
     standins.register()
     registries.install()
-    try:
+    with _mounting, _explained(snapshot.name, "mounted"):
         tree = cache.tree(snapshot.digest)
         mounted = hook.mount(snapshot.name, tree, roots=snapshot.roots, shared=snapshot.shared)
+        known = _mounted.get(snapshot.name)
         try:
             mounted.use(_code_pack(mounted, cache), partial(_kept_pack, mounted, cache))
         except BaseException:
-            if snapshot.name not in _mounted:  # the next try must not meet this damaged tree
+            if known is None:  # the next try must not meet this damaged tree
                 hook.unload(mounted)
             raise
+        mountrecords.remember(snapshot, cache.roots)
+        if known is None or (known.overlay is None and overlay is not None):
+            known = _mounted[snapshot.name] = Splint(snapshot.name, snapshot, mounted, overlay)
+        return known
+
+
+@contextlib.contextmanager
+def _explained(name: str, what: str) -> Iterator[None]:
+    try:
+        yield
     except (CacheError, ValueError) as error:
-        raise CodeError(
-            f"{snapshot.name} cannot be mounted", str(error), "codevault cache verify"
-        ) from error
-    mountrecords.remember(snapshot, cache.roots)
-    known = _mounted.get(snapshot.name)
-    if known is None or (known.overlay is None and overlay is not None):
-        known = _mounted[snapshot.name] = Splint(snapshot.name, snapshot, mounted, overlay)
-    return known
+        raise CodeError(f"{name} cannot be {what}", str(error), "codevault cache verify") from error
 
 
 def release(splint: Splint | None) -> None:
@@ -210,16 +215,11 @@ def compile_code(snapshot: Snapshot, cache: Cache) -> None:
         CodeError: The cache does not hold the snapshot.
     """
     standins.register()  # part of the rules that the compiled code follows
-    try:
-        tree = cache.tree(snapshot.digest)
-        try:
-            _code_pack(hook.Mount(snapshot.name, tree, snapshot.roots, snapshot.shared), cache)
-        finally:
-            tree.close()
-    except CacheError as error:
-        raise CodeError(
-            f"{snapshot.name} cannot be compiled", str(error), "codevault cache verify"
-        ) from error
+    with (
+        _explained(snapshot.name, "compiled"),
+        contextlib.closing(cache.tree(snapshot.digest)) as tree,
+    ):
+        _code_pack(hook.Mount(snapshot.name, tree, snapshot.roots, snapshot.shared), cache)
 
 
 def _code_pack(mounted: Mount, cache: Cache) -> hook.CodePack:

@@ -53,6 +53,7 @@ def one_round(checkpoints: list[tuple[Path, torch.Tensor]]) -> None:
     start = threading.Barrier(8)
     faults: list[object] = []
     splints: dict[str, Any] = {}
+    others: list[Any] = []
 
     def work(n: int) -> None:
         path, expected = checkpoints[n % len(checkpoints)]
@@ -63,7 +64,8 @@ def one_round(checkpoints: list[tuple[Path, torch.Tensor]]) -> None:
                 faults.append(f"{path} gave {policy(torch.ones(1, 2))}")
             splint = codevault.provenance(policy).splint
             assert splint is not None
-            splints[splint.name] = splint
+            if splints.setdefault(splint.name, splint) is not splint:
+                others.append(splint)
         except BaseException as error:
             faults.append(error)
 
@@ -74,6 +76,7 @@ def one_round(checkpoints: list[tuple[Path, torch.Tensor]]) -> None:
         thread.join(120)
     assert faults == []
     assert len(splints) == len(checkpoints)
+    assert others == []
     for splint in splints.values():
         splint.unload()
 
