@@ -24,13 +24,16 @@ from codevault.provenances import recall
 from codevault.splint import mounted_as
 from codevault.staleness import edited
 from codevault.stated import migrations_of, stated_of
-from codevault.supply import translated
 from codevault_cache import find_worktree, overlay_entries, public_url, read_worktree
 from codevault_cache.errors import CacheError
+from codevault_cache.ignores import ignored_among
+from codevault_cache.limits import FILE_BYTES
 from codevault_importhook.origin import is_library_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from codevault_cache import Captured as WorkTree
 
 
 def capture(policy: Any, architecture: Any, said: Selection, *, embed: bool) -> Captured:
@@ -80,7 +83,7 @@ def _application(things: Sequence[Any], said: Selection, *, embed: bool) -> Capt
         return _without_repository(modules, said)
     stated = stated_of(top)
     shared = said.shared if said.shared is not None else stated.shared or ()
-    modules = [m for m in reached(things, shared) if _inside(m.file, top)]
+    modules = reached(things, shared)
     if changed := edited(modules):
         warnings.warn(
             f"{', '.join(changed)} was edited after it was imported: the checkpoint holds the code "
@@ -88,15 +91,18 @@ def _application(things: Sequence[Any], said: Selection, *, embed: bool) -> Capt
             CodeChangedWarning,
             stacklevel=4,
         )
-    roots = said.roots or stated.roots or [_relative(f, top) for f in roots_of(modules)]
+    within = [m for m in modules if _inside(m.file, top)]
+    roots = said.roots or stated.roots or [_relative(f, top) for f in roots_of(within)]
     include = said.include if said.include is not None else stated.include or ()
     found = read_worktree(
         top,
         roots=roots,
         shared=shared,
-        include=[*include, *_ignored(modules, top)],
+        include=[*include, *_ignored(within, top)],
         embed=embed or _is_url(said.repo),
     )
+    if lost := _lost(modules, found, top):
+        raise _missing(lost, top)
     return Captured(
         snapshot=found.snapshot,
         repo=public_url(str(said.repo)) if _is_url(said.repo) else found.remote,
@@ -174,16 +180,33 @@ def _content(path: str) -> bytes:
 
 def _ignored(modules: Sequence[OwnModule], top: str) -> list[str]:
     """Own modules that git ignores (generated ones): named one by one, they are taken."""
-    import subprocess
+    paths = [_relative(m.file, top) for m in modules]
+    return [glob.escape(path) for path in ignored_among(top, paths)]
 
-    paths = "\0".join(_relative(m.file, top) for m in modules)
-    command = ["git", "-C", top, "check-ignore", "-z", "--stdin"]
-    try:
-        done = subprocess.run(command, input=os.fsencode(paths), capture_output=True)
-    except OSError:
-        return []
-    found = (os.fsdecode(path) for path in done.stdout.split(b"\0") if path)
-    return sorted(glob.escape(path) for path in found)
+
+def _lost(modules: Sequence[OwnModule], found: WorkTree, top: str) -> list[OwnModule]:
+    """The modules that no import would find in the snapshot."""
+    roots = found.snapshot.roots
+    return [
+        m
+        for m in modules
+        if _relative(m.file, top) not in found.paths or _relative(m.root, top) not in roots
+    ]
+
+
+def _missing(lost: Sequence[OwnModule], top: str) -> CaptureError:
+    """What says why a load would miss modules, and what helps."""
+    first = lost[0]
+    path = _relative(first.file, top)
+    if not _inside(first.file, top):
+        why, hint = f"{first.file} is not in {top}", f"shared=[{first.name.partition('.')[0]!r}]"
+    elif os.path.getsize(first.file) > FILE_BYTES:
+        why, hint = f"{path} is larger than {FILE_BYTES} bytes", f"include=[{glob.escape(path)!r}]"
+    else:
+        why = f"the roots do not lead to {path} by that name"
+        hint = f"roots={[_relative(folder, top) for folder in roots_of(lost)]!r}"
+    names = ", ".join(m.name for m in lost)
+    return CaptureError(f"the checkpoint's code would lack {names}", why, hint)
 
 
 def _relative(path: str, top: str) -> str:
@@ -200,5 +223,5 @@ def _is_url(repo: str | None) -> bool:
 
 def _refused(error: CacheError) -> CaptureError:
     new = CaptureError(error.what, error.why, error.hint)
-    new.reference = translated(error).reference
+    new.reference = error.reference
     return new

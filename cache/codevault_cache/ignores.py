@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from dulwich.repo import Repo
 
@@ -97,3 +97,23 @@ def ignored_in(repo: Repo, top: str) -> Callable[[str, bool], bool]:
         return False
 
     return ignored
+
+
+def ignored_among(top: str, paths: Iterable[str]) -> list[str]:
+    """Which files of a work tree git ignores, of those that it does not track.
+
+    Args:
+        top: The work tree.
+        paths: Tree paths.
+    """
+    from dulwich.repo import Repo
+
+    with Repo(top) as repo:
+        ignored = ignored_in(repo, top)
+        tracked = {os.fsdecode(path) for path in repo.open_index()}
+
+    def is_hidden(path: str) -> bool:
+        folders = (path[:i] for i, char in enumerate(path) if char == "/")
+        return any(ignored(folder, True) for folder in folders) or ignored(path, False)
+
+    return sorted(path for path in paths if path not in tracked and is_hidden(path))

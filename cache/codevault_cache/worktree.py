@@ -39,6 +39,7 @@ class Captured:
         objects: A git pack of the wanted objects that the remote lacks; None if it lacks none.
         diff: The changes since `base`, for people to read.
         tree: The git tree id of `head`.
+        paths: The tree paths of the snapshot's files.
     """
 
     top: str
@@ -50,6 +51,7 @@ class Captured:
     objects: bytes | None
     diff: bytes | None
     tree: str
+    paths: frozenset[str]
 
 
 def read_worktree(
@@ -132,7 +134,10 @@ def read_worktree(
             below = source_at(Objects(store), base, place) if base is not None else None
             pack = travelling_of(source, head, below, base, choice.selection, overlay, embed=embed)
             diff = diff_of(below or source, source, choice.selection, overlay)
-        return Captured(place, remote, head, base, overlay, snapshot, pack, diff, source.tree)
+        paths = frozenset(files)
+        return Captured(
+            place, remote, head, base, overlay, snapshot, pack, diff, source.tree, paths
+        )
 
 
 def remote_of(repo: Repo, objects: Objects, top: str, head: str) -> tuple[str | None, str | None]:

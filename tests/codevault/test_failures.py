@@ -9,6 +9,7 @@ import pickle
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,22 +210,71 @@ def test_not_granted(best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert caught.value.exit_code == 4
 
 
-def test_a_module_was_not_captured(project: Any, tmp_path: Path) -> None:
-    big = "X = 1\n" + "# " + "x" * (1 << 20)
-    project.commit(
-        {
-            "src/gait/__init__.py": "",
-            "src/gait/large.py": big,
-            "src/gait/net.py": "import torch\nclass Net(torch.nn.Linear):\n"
-            "    def __init__(self):\n        super().__init__(4, 2)\n"
-            "        import importlib; importlib.import_module('gait.' + 'large')\n",
-        }
-    )
-    net = project.load("gait.net")
-    codevault.save_policy(tmp_path / "best.mpt", net.Net(), probe=OBS)
+LARGE = {
+    "src/gait/__init__.py": "",
+    "src/gait/large.py": "X = 1\n" + "# " + "x" * (1 << 20),
+    "src/gait/net.py": """
+        import importlib, os
+        import torch
+
+        class Net(torch.nn.Linear):
+            def __init__(self):
+                super().__init__(4, 2)
+                if "NEEDED" in os.environ:
+                    importlib.import_module("gait." + "large")
+    """,
+}
+
+
+def test_a_module_was_not_captured(
+    project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.commit(LARGE)
+    codevault.save_policy(tmp_path / "best.mpt", project.load("gait.net").Net(), probe=OBS)
+    monkeypatch.setenv("NEEDED", "1")
     with pytest.raises(CodeError) as caught:
         codevault.load_policy(tmp_path / "best.mpt")
     told(caught.value, "gait.large", "left out when it was saved")
+
+
+def test_a_module_that_would_not_be_captured(
+    project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather when it is saved than when nobody can save it again."""
+    project.commit(LARGE)
+    monkeypatch.setenv("NEEDED", "1")
+    policy = project.load("gait.net").Net()
+    path = tmp_path / "best.mpt"
+    with pytest.raises(CaptureError) as caught:
+        codevault.save_policy(path, policy, probe=OBS)
+    told(caught.value, "would lack gait.large", "larger than", "include=['src/gait/large.py']")
+    with pytest.raises(CaptureError) as caught:
+        codevault.save_policy(path, policy, include=["src/gait/large.py"], roots=["."])
+    told(caught.value, "gait.net", "do not lead to src/gait/", "roots=['src']")
+    codevault.save_policy(path, policy, probe=OBS, include=["src/gait/large.py"])
+    codevault.load_policy(path)
+
+
+def test_a_module_of_another_folder_would_not_be_captured(project: Any, tmp_path: Path) -> None:
+    project.commit({"src/gait/net.py": "import torch, helping\nclass Net(torch.nn.Linear): pass\n"})
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "helping.py").write_text("X = 1\n")
+    sys.path.insert(0, str(other))
+    try:
+        net = project.load("gait.net")
+        path, made = tmp_path / "best.mpt", {"class_path": "gait.net:Net", "args": [4, 2]}
+        policy = net.Net(4, 2)
+        with pytest.raises(CaptureError) as caught:
+            codevault.save_policy(path, policy, architecture=made, repo=str(project.top))
+        told(caught.value, "would lack helping", "is not in", "shared=['helping']")
+        codevault.save_policy(
+            path, policy, architecture=made, repo=str(project.top), shared=["helping"], probe=OBS
+        )
+        codevault.load_policy(path)
+    finally:
+        sys.path.remove(str(other))
+        sys.modules.pop("helping", None)
 
 
 # -- files -----------------------------------------------------------------------------------------
