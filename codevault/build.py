@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import inspect
-import shlex
 import weakref
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from codevault import architecture as arch
-from codevault.errors import BuildError, CodeError, CodevaultError, CodevaultWarning
+from codevault.errors import BuildError, CodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from codevault.manifest import Manifest
+    from collections.abc import Sequence
 
 
 _OTHER: Final = "codevault.load_policy(uri)  # its own code takes them"
@@ -144,46 +140,6 @@ def check_kept(policy: Any, path: str) -> None:
             str(error),
             "name a class or function that gives a torch.nn.Module",
         ) from None
-
-
-@contextlib.contextmanager
-def explained(manifest: Manifest) -> Iterator[None]:
-    """Says of a module that is missing while old code runs whose it is and what helps.
-
-    Other exceptions of old code pass as they are, with a note of which code raised them.
-
-    Raises:
-        CodeError: A module is missing.
-    """
-    try:
-        yield
-    except (CodevaultError, CodevaultWarning):
-        raise
-    except ModuleNotFoundError as error:
-        raise _missing(error, manifest) from error
-    except Exception as error:
-        origin = f"{manifest.repo or 'code that travels in the checkpoint'}"
-        error.add_note(f"raised by the checkpoint's own code: commit {manifest.commit} of {origin}")
-        raise
-
-
-def _missing(error: ModuleNotFoundError, manifest: Manifest) -> CodeError:
-    name = error.name or ""
-    tops = {module.partition(".")[0] for module in manifest.modules}
-    top = name.partition(".")[0]
-    if "in snapshot" in str(error) or top in tops:
-        lost = [path for path in manifest.left_out if path.endswith(".py")]
-        return CodeError(
-            f"the checkpoint's code needs its module {name!r}, which was not captured",
-            f"{error}" + (f"; left out when it was saved: {', '.join(lost[:5])}" if lost else ""),
-            "codevault.load_policy(uri, code=codevault.load_code(repo, commit, overlay={...}))",
-        )
-    version = manifest.packages.get(top)
-    return CodeError(
-        f"the checkpoint's code needs the package {top!r}, which is not installed here",
-        str(error),
-        f"python -m pip install {shlex.quote(f'{top}=={version}' if version else top)}",
-    )
 
 
 def environment(recorded: Any, code: CodeVersion) -> Any:

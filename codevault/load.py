@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from codevault import architecture as arch
 from codevault import audit, errors, loadlog, outlook
 from codevault.arrival import arrived, placed, planned, replay_probe
-from codevault.build import CodeVersion, CurrentCode, environment, explained
+from codevault.build import CodeVersion, CurrentCode, environment
 from codevault.chain import chain_of_application, named_by
 from codevault.checkpoint import Checkpoint, open_checkpoint
 from codevault.current import diagnosed
 from codevault.downloads import fetched
 from codevault.errors import CodevaultError, LegacyFormError, PackagesWarning, ProbeWarning
 from codevault.provenances import Provenance, remember
+from codevault.raised import explained
 from codevault.rng import kept_rng
 from codevault.splint import Splint, mount, release
 from codevault.supply import CachePath, healed, opened, translated, used, warm
@@ -104,7 +105,7 @@ def load_policy(
     ran = code.snapshot if isinstance(code, Splint) else checkpoint.manifest
     loadlog.note(where, ran, checkpoint.manifest.policy_digest, splint, why)
     failing = diagnosed(uri, env, chain, trust, cache) if code == "current" else nullcontext()
-    with failing, kept_rng(), explained(checkpoint.manifest), _audited(splint) as watch:
+    with failing, kept_rng(), explained(checkpoint.manifest, chosen), _audited(splint) as watch:
         plan = planned(arch.read(checkpoint), checkpoint.manifest.env, chain, chosen)
         version = None if contract is None else contract.version_of(checkpoint.manifest, chosen)
         given = _environment(env, contract, version, plan.env, chosen)
