@@ -18,6 +18,7 @@ from codevault.checkpoint import Checkpoint, open_checkpoint
 from codevault.current import diagnosed
 from codevault.downloads import fetched
 from codevault.errors import CodevaultError, LegacyFormError, PackagesWarning, ProbeWarning
+from codevault.listed import must_be_listed
 from codevault.provenances import Provenance, remember
 from codevault.raised import explained
 from codevault.rng import kept_rng
@@ -148,7 +149,9 @@ def load_code(
     Raises:
         FetchError: The code could not be had.
         CodeError: It was found and cannot be served.
+        UsageError: One text was given where a list is meant.
     """
+    must_be_listed(roots=roots, shared=shared, include=include)
     vault = opened(cache)
     try:
         wanted = Wanted(

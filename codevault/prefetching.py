@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from codevault.batches import look
 from codevault.downloads import fetched
+from codevault.listed import must_be_listed
 from codevault.supplier import EXPECTED, PrefetchItem, PrefetchReport, Supplier, failed
 from codevault.supply import CachePath, opened, translated
 from codevault.targets import commit_of, targets
@@ -57,6 +58,7 @@ def prefetch(
         found: Called once with the number of items, when all names were looked at.
 
     Raises:
+        UsageError: `uris` is one text instead of a list.
         CodevaultError: `pin` cannot be a name, or there is no place for a cache.
     """
     vault, start, before = opened(cache), time.perf_counter(), traffic()
@@ -104,7 +106,11 @@ def sought(
 
     Returns:
         All URIs, and what is asked for by those that were not done with.
+
+    Raises:
+        UsageError: `uris` is one text instead of a list.
     """
+    must_be_listed(uris=uris)
     bad: set[str] = set()
     states: dict[str, tuple[int | None, str]] = {}
     notes = downloads(supplier.cache.roots[0])

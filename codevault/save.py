@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from codevault.captured import Selection
 from codevault.draft import draft, write
+from codevault.listed import must_be_listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +57,9 @@ def save_policy(
     Raises:
         CaptureError: The policy, its code or the metadata cannot be written down; names the part.
         CheckpointError: The file cannot be written.
+        UsageError: One text was given where a list is meant.
     """
+    must_be_listed(roots=roots, shared=shared, include=include)
     said = Selection(None if repo is None else os.fspath(repo), roots, shared, include)
     made = draft(policy, architecture, env, said, probe, metadata, embed=embed)
     return write(made, os.fspath(path), rehearse=rehearse)

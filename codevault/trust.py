@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from codevault import userdir
 from codevault.errors import CodevaultError, RefusedError
 from codevault.grants import grant, user_grants
+from codevault.listed import must_be_listed
 from codevault.repositories import canonical
 
 if TYPE_CHECKING:
@@ -50,12 +51,10 @@ def allow(manifest: Manifest, trust: Trust) -> Allowed:
 
     Raises:
         RefusedError: No grant covers it; the message has the command that would grant it.
-        CodevaultError: `trust` is one text instead of a list, or has a text that is no grant.
+        UsageError: `trust` is one text instead of a list.
+        CodevaultError: It has a text that is no grant.
     """
-    if isinstance(trust, str):
-        raise CodevaultError(
-            "trust is a text, not a list of grants", repr(trust), f"trust=[{trust!r}]"
-        )
+    must_be_listed(trust=trust)
     grants = user_grants() if trust is None else [grant(text) for text in trust]
     digest = manifest.checkpoint_digest
     if any(g.checkpoint == digest for g in grants):
