@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,7 @@ def migrations_of(top: str) -> tuple[str, ...] | None:
         raise RulesError(
             f"{top} has no folder {folder!r}, which its pyproject.toml names",
             str(error),
-            f"mkdir {folder}",
+            f"mkdir {shlex.quote(os.path.join(top, folder))}",
         ) from None
     return tuple(sorted(name for name in names if name.endswith(".toml")))
 
@@ -78,7 +79,9 @@ def rules_of(top: str) -> Migrations | None:
             with open(path, "rb") as file:
                 found[name] = file.read()
         except OSError as error:
-            raise RulesError(f"{path} cannot be read", str(error), f"ls -l {path}") from None
+            raise RulesError(
+                f"{path} cannot be read", str(error), f"ls -l {shlex.quote(path)}"
+            ) from None
     return None if folder is None else Migrations(folder, found)
 
 

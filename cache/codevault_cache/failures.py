@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from dulwich.client import HTTPProxyUnauthorized, HTTPUnauthorized
@@ -78,7 +79,7 @@ def explained(error: Exception, address: Address, words: str, wants: Sequence[st
     """
     url = address.public
     said = words or scrubbed(f"{error}", address) or type(error).__name__
-    look = f"git ls-remote {url}"
+    look = f"git ls-remote {shlex.quote(url)}"
     if _NO_COMMIT.search(said):
         missing = next((want for want in wants if want in said), wants[0])
         return CommitNotFound(

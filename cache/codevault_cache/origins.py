@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -167,7 +168,7 @@ def _repository(
             raise BadCommit(
                 f"{path!r} is a bare repository: it has no files of its own.",
                 "A commit says which of its trees is wanted.",
-                f"git -C {path} rev-parse HEAD",
+                f"git -C {shlex.quote(path)} rev-parse HEAD",
             )
         from codevault_cache.worktree import read_worktree
 
@@ -199,5 +200,5 @@ def _repository(
             raise CommitNotFound(
                 f"{path} has the commit {wanted.commit}, and not all of its files.",
                 f"Object {error} is missing: the clone is partial or shallow.",
-                f"git -C {path} fetch --refetch origin {wanted.commit}",
+                f"git -C {shlex.quote(path)} fetch --refetch origin {wanted.commit}",
             ) from None

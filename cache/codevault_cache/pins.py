@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from codevault_cache import paths
@@ -121,7 +122,7 @@ def rm(cache: Cache, name: str) -> int:
     if held is None:
         raise Missing(f"{root} does not hold {name}.", "", "codevault cache ls")
     if name in pinned(cache.roots):
-        raise Held(f"{name} is pinned.", "", f"codevault cache unpin {name}")
+        raise Held(f"{name} is pinned.", "", f"codevault cache unpin {shlex.quote(name)}")
     before = allocated([root])
     if len(held.snapshots) == 1:
         item = next(item for item in items_of(cache) if item.name == name)

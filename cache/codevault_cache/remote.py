@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def from_remote(
         CacheError: One of them is not to be had; the others are kept nevertheless.
     """
     if environ.offline():
-        names = " ".join(f"{repo}@{each.commit}" for each in wanted[:3])
+        names = " ".join(shlex.quote(f"{repo}@{each.commit}") for each in wanted[:3])
         raise Offline(
             "The code is not in the cache, and CODEVAULT_OFFLINE forbids fetching it.",
             f"{len(wanted)} snapshots of {repo} are missing.",
@@ -51,7 +52,7 @@ def from_remote(
             raise BadCommit(
                 f"No commit is named for {repo}.",
                 "A remote repository has no files as they are now; branches move.",
-                f"git ls-remote {repo} HEAD",
+                f"git ls-remote {shlex.quote(repo)} HEAD",
             )
     from codevault_cache.fetch import Job, bring
 

@@ -119,7 +119,9 @@ def _commit(repo: str, commit: str) -> Commit:
     )
     if found is None:
         raise CommitNotFound(
-            f"{address.public} has no commit {commit}.", "", f"git ls-remote {address.public}"
+            f"{address.public} has no commit {commit}.",
+            "",
+            f"git ls-remote {shlex.quote(address.public)}",
         )
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -163,7 +164,7 @@ def _taken(order: Order, cache: Cache, place: str) -> tuple[Snapshot, bool]:
                 raise FetchError(
                     f"{order.splint} did not come from the node that read it",
                     "what came is missing, damaged, or not what the commit says",
-                    f"codevault prefetch {order.uris[0]}",
+                    f"codevault prefetch {shlex.quote(order.uris[0])}",
                 )
         for line in order.proofs:
             note(cache, line)
