@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 from codevault_cache.errors import EncodingRefused
-from codevault_cache.treepaths import shown
+from codevault_cache.treepaths import shown, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,7 +87,7 @@ def normaliser(
             raise EncodingRefused(
                 f"The uncommitted file {shown(path)} cannot be kept as git would keep it.",
                 f"The filter {name!a}, which is required, fails: {error}",
-                f"git add {shown(path)} && git commit",
+                f"git add {typed(path)} && git commit",
             ) from None
 
     def normal(path: str, content: bytes) -> bytes:
@@ -147,7 +147,7 @@ def as_utf8(path: str, content: bytes, encoding: str) -> bytes:
     raise EncodingRefused(
         f"The uncommitted file {shown(path)} cannot be kept as git would keep it.",
         f"The attribute working-tree-encoding of it says {encoding!a}. {why}",
-        f"git add {shown(path)} && git commit",
+        f"git add {typed(path)} && git commit",
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from codevault_cache.errors import HostileObject
-from codevault_cache.treepaths import check_path
+from codevault_cache.treepaths import check_path, path_bytes, path_spelled, spelled_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,14 +37,14 @@ class Overlay:
     def digest(self) -> str:
         """sha256 of the overlay's listing: equal for equal changes, whatever they lie over."""
         total = hashlib.sha256(b"codevault-overlay-1\n")
-        for path in sorted(self.files, key=str.encode):
+        for path in sorted(self.files, key=path_bytes):
             value = self.files[path]
             what = (
                 "deleted"
                 if value is None
                 else f"{value[0]:o} {hashlib.sha256(value[1]).hexdigest()}"
             )
-            total.update(f"{what} {path}\n".encode())
+            total.update(path_bytes(f"{what} {path}\n"))
         return total.hexdigest()
 
     def over(self, lower: Overlay | None) -> Overlay:
@@ -93,15 +93,15 @@ def overlay_entries(overlay: Overlay) -> list[dict[str, Any]]:
     from codevault_cache.gitobjects import object_id
 
     entries: list[dict[str, Any]] = []
-    for path in sorted(overlay.files, key=str.encode):
+    for path in sorted(overlay.files, key=path_bytes):
         value = overlay.files[path]
         if value is None:
-            entries.append({"path": path, "deleted": True})
+            entries.append({"path": spelled_out(path), "deleted": True})
         else:
             mode, content = value
             entries.append(
                 {
-                    "path": path,
+                    "path": spelled_out(path),
                     "mode": f"{mode:o}",
                     "oid": object_id("blob", content),
                     "sha256": hashlib.sha256(content).hexdigest(),
@@ -130,9 +130,10 @@ def overlay_from(entries: Sequence[Mapping[str, Any]], objects: bytes | None) ->
     blobs = {object_id("blob", content): content for kind, content in packed if kind == "blob"}
     files: dict[str, tuple[int, bytes] | None] = {}
     for entry in entries:
-        path = entry.get("path")
-        if not isinstance(path, str) or path in files:
-            raise HostileObject("An overlay entry has no path of its own.", ascii(path)[:200])
+        text = entry.get("path")
+        path = path_spelled(text) if isinstance(text, str) else ""
+        if not path or path in files:
+            raise HostileObject("An overlay entry has no path of its own.", ascii(text)[:200])
         if entry.get("deleted") is True:
             files[path] = None
             continue

@@ -4,10 +4,9 @@ Layout of a `.cvs` file, nothing before, between or after:
 
     magic 8 bytes | header length u32 LE | header | bodies, raw, in the header's order
 
-A header line is `<mode octal> <sha256> <length> <path>`, sorted by the bytes of the path. Offsets
-follow from the
-lengths, so that bodies cannot overlap and no byte is without a meaning. Equal trees give equal
-packs.
+A header line is `<mode octal> <sha256> <length> <path>`, the path in its own bytes, by which the
+lines are sorted. Offsets follow from the lengths, so that bodies cannot overlap and no byte is
+without a meaning. Equal trees give equal packs.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from codevault_cache.errors import CorruptEntry
 from codevault_cache.limits import FILES, HEADER_BYTES, TOTAL_BYTES
-from codevault_cache.treepaths import problem
+from codevault_cache.treepaths import path_bytes, problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -63,7 +62,7 @@ def listing_digest(files: Iterable[tuple[str, int, str]]) -> str:
     Returns:
         sha256 of the canonical listing.
     """
-    lines = sorted((path.encode(), f"{mode:o} {sha}") for path, mode, sha in files)
+    lines = sorted((path_bytes(path), f"{mode:o} {sha}") for path, mode, sha in files)
     total = hashlib.sha256(LISTING)
     for path, rest in lines:
         total.update(rest.encode() + b" " + path + b"\n")
@@ -79,10 +78,10 @@ def encode(files: Mapping[str, tuple[int, bytes]]) -> tuple[str, Iterator[bytes]
     Returns:
         The digest of the listing, and the pack in pieces.
     """
-    order = sorted(files, key=str.encode)
+    order = sorted(files, key=path_bytes)
     shas = {path: hashlib.sha256(files[path][1]).hexdigest() for path in order}
     lines = [f"{files[p][0]:o} {shas[p]} {len(files[p][1])} {p}\n" for p in order]
-    header = "".join(lines).encode()
+    header = path_bytes("".join(lines))
     digest = listing_digest((path, files[path][0], shas[path]) for path in order)
 
     def pieces() -> Iterator[bytes]:
@@ -120,10 +119,8 @@ def parse_header(header: bytes) -> Header:
     members: dict[str, Member] = {}
     total = hashlib.sha256(LISTING)
     offset, last = 12 + len(header), b""
-    try:
-        lines = header.decode("utf-8").split("\n")
-    except UnicodeDecodeError:
-        raise CorruptEntry("A source pack is damaged.", "Its header is not UTF-8.") from None
+    # A newline ends every sequence of bytes, so that lines are read as they would be alone.
+    lines = header.decode("utf-8", "surrogateescape").split("\n")
     if lines.pop() != "" or len(lines) > FILES:
         raise CorruptEntry("A source pack is damaged.", "Its header is cut short.")
     for line in lines:
@@ -131,13 +128,13 @@ def parse_header(header: bytes) -> Header:
         if match is None:
             raise CorruptEntry("A source pack is damaged.", "A line of its header is malformed.")
         mode, sha, length, path = match.groups()
-        key = path.encode()
+        key = path_bytes(path)
         if key <= last or problem(path) is not None:
             raise CorruptEntry("A source pack is damaged.", "A path in it is unsafe or repeated.")
         last = key
         members[path] = Member(int(mode, 8), sha, offset, int(length))
         offset += int(length)
-        total.update(f"{mode} {sha} {path}\n".encode())
+        total.update(path_bytes(f"{mode} {sha} {path}\n"))
     if offset > TOTAL_BYTES + HEADER_BYTES:
         raise CorruptEntry("A source pack is damaged.", "It claims to be larger than packs may be.")
     return Header(members, total.hexdigest(), offset)

@@ -68,6 +68,9 @@ def written(root: str) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = "codevault cache gc --max-size 1GB"
         why = f"{root}: {error.strerror or error}"
+        if error.errno == errno.EILSEQ:  # macOS, of names that are no UTF-8
+            why += f": {os.path.basename(os.fsdecode(error.filename or ''))!a}"
+            hint = "CODEVAULT_CACHE=/a/folder/of/another file system"
         raise Unwritable("The cache cannot keep what was fetched.", why, hint) from error
 
 

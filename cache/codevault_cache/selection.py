@@ -13,12 +13,27 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from codevault_cache.errors import RootsMissing, UnsafeName
-from codevault_cache.treepaths import check_path, unnameable
+from codevault_cache.treepaths import check_path, is_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 _SKIPPED = ("__pycache__",)
+
+
+def _text(value: str) -> str:
+    """Pass text through: roots and globs stand in TOML and JSON, which hold nothing else.
+
+    Raises:
+        UnsafeName: It holds bytes that are no UTF-8.
+    """
+    if not is_text(value):
+        raise UnsafeName(
+            f"{shown(value)} is no UTF-8, and roots and include globs are.",
+            "A root can hold folders of such names; in a glob, * and ? stand for such bytes.",
+            'roots = ["."], include = ["data/**"]',
+        )
+    return value
 
 
 def root_of(value: str) -> str:
@@ -27,7 +42,7 @@ def root_of(value: str) -> str:
     Raises:
         UnsafeName: It is no folder of a tree.
     """
-    text = value.strip()
+    text = _text(value).strip()
     if text.startswith("/"):
         return check_path(text)
     while text.startswith("./"):
@@ -50,7 +65,7 @@ def glob_of(value: str) -> str:
     Raises:
         UnsafeName: It can match no path of a tree.
     """
-    text = value.strip()
+    text = _text(value).strip()
     while text.startswith("./"):
         text = text[2:]
     if not text or text.startswith("/") or "\\" in text or ".." in text.split("/"):
@@ -111,7 +126,7 @@ class Selection:
 
     def takes(self, path: str) -> bool:
         """Tell whether a file belongs to the snapshot, its size apart."""
-        if path.endswith(".pyc") or "__pycache__" in path.split("/") or unnameable(path):
+        if path.endswith(".pyc") or "__pycache__" in path.split("/"):
             return False
         return self.rooted(path) or self.named(path)
 

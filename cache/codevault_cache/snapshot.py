@@ -81,7 +81,8 @@ class Snapshot:
         overlay: Digest of the overlay, or None.
         digest: sha256 of the listing (mode, sha256 and path of each file, overlay applied).
         repo: Where it came from; a hint, without user info.
-        left_out: Tree paths that are not in the snapshot: too large, or absent on the remote.
+        left_out: Tree paths that are not in the snapshot: too large, or absent on the remote. They
+            are spelled as text.
     """
 
     commit: str | None

@@ -15,7 +15,7 @@ from codevault_cache.selection import (
     selection_of,
     stated_in,
 )
-from codevault_cache.treepaths import check_paths, shown, spelled_out, unnameable
+from codevault_cache.treepaths import check_paths, path_bytes, shown, spelled_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -141,7 +141,7 @@ def compose(
         overlay: What is laid over it.
 
     Returns:
-        Tree path to mode and content, and the paths that are left out.
+        Tree path to mode and content, and the paths that are left out, spelled as text.
 
     Raises:
         UnsafeName: A selected path is refused.
@@ -153,7 +153,6 @@ def compose(
     selection = choice.selection
     items = laid_over(source, selection, overlay)
     check_paths(items)
-    strange = [spelled_out(p) for p, _ in source.walk(selection.descends) if unnameable(p)]
     for path, item in items.items():
         if item.mode == GITLINK:
             _refuse_submodule(path, choice.roots)
@@ -162,7 +161,7 @@ def compose(
     files: dict[str, tuple[int, bytes]] = {}
     left_out: list[str] = []
     total = 0
-    for path in sorted(items, key=str.encode):
+    for path in sorted(items, key=path_bytes):
         item = items[path]
         wanted = path in explicit or selection.named(path)
         target = _resolved(path, items)
@@ -174,7 +173,7 @@ def compose(
                     "The origin does not have this file's content.",
                     "name an origin that has it: repo=PATH",
                 )
-            left_out.append(path)
+            left_out.append(spelled_out(path))
             continue
         if taken.startswith(_LFS):
             if path.endswith(".py"):
@@ -183,13 +182,13 @@ def compose(
                     "Its content is not in the repository, but on an LFS server.",
                     "git lfs migrate export --include='*.py'",
                 )
-            left_out.append(path)
+            left_out.append(spelled_out(path))
             continue
         total += len(taken)
         limits.refuse_above(limits.TOTAL_BYTES, total, "bytes")
         # A link has no mode of its own: its copy is a plain file.
         files[path] = (item.mode if item.mode != LINK else FILE, taken)
-    return files, (*left_out, *strange)
+    return files, tuple(left_out)
 
 
 def _tops(source: Source) -> Iterator[str]:
@@ -217,11 +216,12 @@ def _resolved(path: str, items: Mapping[str, Item]) -> str | None:
         if item.mode != LINK:
             return path
         try:
-            target = item.read().decode("utf-8")
-        except (Absent, UnicodeDecodeError):
+            content = item.read()
+        except Absent:
             return None
-        if target.startswith("/") or "\0" in target or len(target) > limits.PATH_BYTES:
+        if content.startswith(b"/") or b"\0" in content or len(content) > limits.PATH_BYTES:
             return None
+        target = content.decode("utf-8", "surrogateescape")
         path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
     return None
 

@@ -9,7 +9,7 @@ from codevault_cache.errors import CommitNotFound, TooLarge
 from codevault_cache.gitobjects import TREE, object_id, write_pack
 from codevault_cache.selection import selection_of
 from codevault_cache.source import GITLINK, Absent, Item, laid_over
-from codevault_cache.treepaths import shown
+from codevault_cache.treepaths import path_bytes, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from codevault_cache.snapshot import Snapshot
 
 _DIFF_LINES = 20_000
+_QUOTED = {byte: f"\\{byte:03o}" for byte in (*range(32), *range(127, 256))} | {
+    ord(char): f"\\{letter}" for char, letter in zip('\a\b\t\n\v\f\r"\\', 'abtnvfr"\\', strict=True)
+}
 
 
 def tree_ids(source: GitSource, selection: Selection) -> Iterator[str]:
@@ -159,7 +162,7 @@ def diff_of(
     old = laid_over(below, selection, None)
     new = laid_over(source, selection, overlay)
     pieces: list[str] = []
-    for path in sorted({*old, *new}):
+    for path in sorted({*old, *new}, key=path_bytes):
         before, after = old.get(path), new.get(path)
         if _same(before, after):
             continue
@@ -187,21 +190,26 @@ def _lines(item: Item | None) -> list[str] | None:
     return content.decode("utf-8", "surrogateescape").splitlines(keepends=True)
 
 
+def quoted(path: str) -> str:
+    """A path as git writes it in a diff: in quotes, with escapes, where it is not plain ASCII."""
+    text = "".join(_QUOTED.get(byte) or chr(byte) for byte in path_bytes(path))
+    return path if text == path else f'"{text}"'
+
+
 def _file_diff(path: str, before: Item | None, after: Item | None) -> Iterator[str]:
     from difflib import unified_diff
 
-    name = shown(path)[1:-1]
     old, new = _lines(before), _lines(after)
     modes = (before.mode if before else 0, after.mode if after else 0)
     if modes[0] == modes[1] and old is not None and old == new:
         return
-    yield f"diff --git a/{name} b/{name}\n"
+    yield f"diff --git {quoted(f'a/{path}')} {quoted(f'b/{path}')}\n"
     if modes[0] != modes[1]:
         yield f"old mode {modes[0]:06o}\nnew mode {modes[1]:06o}\n"
     if old is None or new is None:
         yield "Binary files differ\n"
         return
-    a = f"a/{name}" if before else "/dev/null"
-    b = f"b/{name}" if after else "/dev/null"
+    a = quoted(f"a/{path}") if before else "/dev/null"
+    b = quoted(f"b/{path}") if after else "/dev/null"
     for line in unified_diff(old, new, a, b):
         yield line if line.endswith("\n") else line + "\n\\ No newline at end of file\n"

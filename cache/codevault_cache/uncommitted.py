@@ -14,7 +14,7 @@ from codevault_cache.gitobjects import object_id
 from codevault_cache.ignores import ignored_in
 from codevault_cache.lineends import normaliser
 from codevault_cache.source import FILE, GITLINK, LINK, PROGRAM, Absent, Item
-from codevault_cache.treepaths import shown, spelled_out, unnameable
+from codevault_cache.treepaths import shown, spelled_out, typed
 
 if TYPE_CHECKING:
     from dulwich.repo import Repo
@@ -102,7 +102,7 @@ def uncommitted(
         selection: Which files are wanted.
 
     Returns:
-        An overlay's files, and the paths that cannot be in one: too large, or no text.
+        An overlay's files, and the paths that cannot be in one, spelled as text.
 
     Raises:
         SecretRefused: An untracked file among them looks like a secret.
@@ -143,7 +143,7 @@ def uncommitted(
         if same_mode and before is not None and oid is not None and oid == before.oid:
             return
         if mode != LINK and status.st_size > limits.FILE_BYTES and not selection.named(path):
-            left_out.append(path)
+            left_out.append(spelled_out(path))
             if before is not None and _is_small(before):
                 changed[path] = None
             return
@@ -176,14 +176,12 @@ def uncommitted(
                     # git would record its commit alone, as a submodule's.
                     known = path in committed or hidden or ignored(path, True)
                     if selection.rooted(path) and not known:
-                        left_out.append(path)
+                        left_out.append(spelled_out(path))
                     continue
                 asked = any(glob.startswith(path + "/") for glob in literal)
                 below = hidden or ignored(path, True)
                 if path in folders or asked or not below:
                     visit(path, below)
-            elif unnameable(path) and path not in tracked and not (hidden or ignored(path, False)):
-                left_out.append(spelled_out(path))
             elif selection.takes(path) and (
                 path in tracked or path in literal or not (hidden or ignored(path, False))
             ):
@@ -197,7 +195,7 @@ def uncommitted(
         raise SecretRefused(
             f"Untracked files look like secrets: {', '.join(shown(p) for p in sorted(secrets))}.",
             "Uncommitted files travel in the checkpoint, which others read.",
-            f"echo {shown(min(secrets))[1:-1]} >> .gitignore",
+            f"echo {typed(min(secrets))} >> .gitignore",
         )
     return changed, left_out
 

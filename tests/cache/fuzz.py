@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import posixpath
 import random
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from codevault_cache import errors, gitobjects, received
 from codevault_cache.gitobjects import object_id, parse_tree, read_pack
-from codevault_cache.treepaths import problem
+from codevault_cache.treepaths import path_spelled, problem, spelled_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -155,7 +156,10 @@ def read_any_path(data: bytes) -> None:
     assert posixpath.normpath("/top/" + path) == "/top/" + path
     assert not {part.casefold() for part in path.split("/")} & {".git", "git~1", "", "..", "."}
     assert path.isprintable() or not any(ord(c) < 32 or ord(c) == 127 for c in path)
-    path.encode("utf-8")
+    assert path_spelled(spelled_out(path)) == path
+    json.dumps(spelled_out(path), ensure_ascii=False).encode()
+    left = "".join(c for c in path if not "\udc80" <= c <= "\udcff")
+    assert not {part.casefold() for part in left.split("/")} & {".git", "git~1", "..", "."}
 
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {

@@ -50,7 +50,11 @@ NAMES: dict[str, bytes] = {
     "drive": b"C:evil.py",
     "newline": b"a\nb.py",
     "escape": b"a\x1b[2J.py",
-    "not utf-8": b"\xff\xfe.py",
+    "strange bytes in git": b".g\xffit",
+    "overlong dots": b"\xc0\xae\xc0\xae",
+    "overlong slash": b"a\xc0\xafb.py",
+    "strange escape": b"\xff\x1b[2J.py",
+    "strange and long": b"\xff" * 256,
     "long": b"a" * 5000,
     "empty": b"",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from typing import Any
 
 import pytest
@@ -23,12 +24,17 @@ from codevault_cache import (
 from codevault_cache.gitobjects import object_id, read_pack, write_pack
 from codevault_cache.pack import digest_of, encode, header_length, parse_header
 from codevault_cache.selection import default_roots, pattern_of, roots_of, selection_of, stated_in
-from codevault_cache.treepaths import check_path, check_paths, problem
+from codevault_cache.treepaths import check_path, check_paths, path_spelled, problem, spelled_out
 
 TEXT = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=12
 )
-PATHS = st.lists(TEXT, min_size=1, max_size=4).map("/".join).filter(lambda p: problem(p) is None)
+BYTES = st.binary(min_size=1, max_size=8).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
+PATHS = (
+    st.lists(TEXT | BYTES, min_size=1, max_size=4)
+    .map("/".join)
+    .filter(lambda path: problem(path) is None)
+)
 HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
 TEXTS = st.lists(TEXT, max_size=3).map(tuple)
 
@@ -107,7 +113,6 @@ def test_I1_every_flipped_byte_of_a_record_is_noticed() -> None:
         ".git::$INDEX",
         "C:evil.py",
         "a.py::$DATA",
-        "\udcff.py",
         "a" * 256,
         "/".join(["a" * 99] * 50),
         "/".join("a" * 70),
@@ -126,6 +131,70 @@ def test_I10_unsafe_paths_are_refused(path: str) -> None:
 )
 def test_honest_paths_pass(path: str) -> None:
     assert check_path(path) == path
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\xff" * 256,
+        b".g\xffit",
+        b".git\xff",
+        b"a/\xff../b",
+        b"\xff.",
+        b"\xc0\xae\xc0\xae",
+        b"\xe0\x80\xae.",
+        b"\xf0\x80\x80\xae\xf8\x80\x80\x80\xae",
+        b".\xc1\xa7it",
+        b"a\xc0\xafb",
+        b"a\xc1\x9cb",
+        b"a\xc0\x80",
+        b"C\xff:x",
+        b"\xff\n",
+        b"\xff\\",
+        b"\xff" * 200 + b"/" + b"/".join([b"\xff" * 100] * 40),
+    ],
+)
+def test_I10_unsafe_names_of_bytes_are_refused(raw: bytes) -> None:
+    with pytest.raises(errors.UnsafeName) as caught:
+        check_path(os.fsdecode(raw))
+    str(caught.value).encode()
+    assert str(caught.value).replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\xff.py", b"caf\xe9/\xc6\xc1\xca\xcc", b"\x9b", b"\xff" * 255, "é".encode() + b"\xe9"]
+)
+def test_honest_names_of_bytes_pass(raw: bytes) -> None:
+    assert check_path(os.fsdecode(raw)) == os.fsdecode(raw)
+    assert path_spelled(spelled_out(os.fsdecode(raw))) == os.fsdecode(raw)
+
+
+def test_surrogates_that_no_name_is_read_as_are_refused() -> None:
+    # The second and third would be written to the disk as the letter é.
+    for path in ("\ud800", "\udcc3\udca9", "caf\udcc3\udca9.txt", "\udc7f"):
+        with pytest.raises(errors.UnsafeName):
+            check_path(path)
+    for text in ("\ud800", "caf\udce9", "\\xc3\\xa9", "\\xE9", "\\x41", "\\xe9\udce9"):
+        with pytest.raises(errors.UnsafeName):
+            check_path(path_spelled(text))
+
+
+def test_names_of_bytes_clash_by_their_letters() -> None:
+    for raws in (
+        (b"A\xff", b"a\xff"),
+        (b"\xff", b"\xff/a"),
+        ("e\u0301".encode() + b"\xff", b"\xc3\xa9\xff"),
+    ):
+        with pytest.raises(errors.UnsafeName):
+            check_paths(map(os.fsdecode, raws))
+    check_paths(map(os.fsdecode, (b"\xe9", b"\xc9", "é".encode(), b"\xc3", b"\xa9")))
+
+
+@given(st.lists(BYTES, min_size=2, max_size=2, unique=True))
+def test_two_names_never_have_one_digest(names: list[str]) -> None:
+    one, two = ({name: (0o100644, b"")} for name in names)
+    assert digest_of(one) != digest_of(two)
+    assert spelled_out(names[0]) != spelled_out(names[1]) or "\\" in "".join(names)
 
 
 @pytest.mark.parametrize(

@@ -339,38 +339,6 @@ def test_a_sparse_index_is_refused_with_the_way_out(work: Any) -> None:
     assert read_worktree(str(work.top), roots=["."]).overlay is None
 
 
-def test_modules_whose_names_are_not_utf_8_are_refused_under_the_roots_only(work: Any) -> None:
-    def strange(folder: str) -> bytes:
-        return os.fsencode(work.top) + b"/" + folder.encode() + b"/\xff.py"
-
-    with open(strange("configs"), "wb") as file:
-        file.write(b"x = 1\n")
-    assert read_worktree(str(work.top), roots=["src"]).overlay is None
-    os.rename(strange("configs"), strange("src"))
-    with pytest.raises(errors.UnsafeName, match="not UTF-8"):
-        read_worktree(str(work.top), roots=["src"])
-    work.commit()
-    with pytest.raises(errors.UnsafeName, match="not UTF-8"):
-        read_worktree(str(work.top), roots=["src"])
-
-
-def test_files_whose_names_are_not_utf_8_are_left_out_and_listed(work: Any, cache: Cache) -> None:
-    name = os.fsencode(work.top) + b"/src/caf\xe9.txt"
-    with open(name, "wb") as file:
-        file.write(b"x")
-    found = read_worktree(str(work.top), roots=["src"])
-    assert found.overlay is None
-    assert found.snapshot.left_out == ("src/caf\\xe9.txt",)
-    commit = work.commit()
-    found = read_worktree(str(work.top), roots=["src"])
-    (snapshot,) = warm(cache, [Wanted(str(work.top), commit, roots=("src",))])
-    assert snapshot.digest == found.snapshot.digest
-    assert snapshot.left_out == found.snapshot.left_out == ("src/caf\\xe9.txt",)
-    with open(name, "wb") as file:
-        file.write(b"changed")
-    assert read_worktree(str(work.top), roots=["src"]).overlay is None
-
-
 def test_submodules_and_lfs_pointers_of_a_work_tree_are_refused(work: Any, make_repo: Any) -> None:
     other = make_repo({"m.py": "m = 1\n"}, "other")
     allow = ("-c", "protocol.file.allow=always")

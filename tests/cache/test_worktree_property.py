@@ -30,6 +30,9 @@ NAMES = [
     "-dash",
     "[x].py",
     "crlf.txt",
+    os.fsdecode(b"caf\xe9.txt"),
+    os.fsdecode(b"pkg/\xc6\xc1\xca\xcc/\x9b[2J.py"),
+    os.fsdecode(b"\xff \xc0/keep.log"),
 ]
 CONTENTS = [
     b"",
@@ -54,6 +57,8 @@ IGNORES = [
     "[ab].*\n# note\n\\#x\n",
     "build/*\n!build/deep/\n",
     "*\n!*/\n!*.py\n",
+    os.fsdecode(b"caf\xe9*\n\xff \xc0/\n"),
+    "caf?.txt\npkg/[^b]???/\n",
 ]
 ATTRIBUTES = [
     "",
@@ -64,6 +69,7 @@ ATTRIBUTES = [
     "*.py binary\n",
     "* text=auto eol=lf\n",
     "pkg/** text\n",
+    os.fsdecode(b"caf\xe9.txt text\n*.py -text\n"),
 ]
 
 names = st.sampled_from(NAMES)
@@ -130,7 +136,7 @@ def apply(repo: Repo, step: tuple[Any, ...]) -> None:
             (there / ".git" / "refs").mkdir()
             (there / "z.py").write_text("z = 1\n")
     elif kind == "ignore" and (repo.top / args[0]).is_dir():
-        make_room(repo.top, args[0] + ".gitignore").write_text(args[1])
+        make_room(repo.top, args[0] + ".gitignore").write_bytes(os.fsencode(args[1]))
 
 
 def tree_id(files: dict[str, tuple[int, str]]) -> str:
@@ -217,8 +223,8 @@ def test_head_with_the_overlay_is_what_git_would_write(
                 os.utime(repo.top / path, (1_600_000_000, 1_600_000_000))
         repo.git("config", "core.autocrlf", autocrlf)
         repo.git("config", "core.fileMode", modes)
-        (repo.top / ".gitignore").write_text(ignored)
-        (repo.top / ".gitattributes").write_text(attributes)
+        (repo.top / ".gitignore").write_bytes(os.fsencode(ignored))
+        (repo.top / ".gitattributes").write_bytes(os.fsencode(attributes))
         for step in changes:
             apply(repo, step)
             event(step[0])

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-FILES = {"a.py": (0o100644, b"x = 1\n"), "d/b.sh": (0o100755, b"#!\n"), "d/ü.txt": (0o100644, b"")}
+FILES = {
+    "a.py": (0o100644, b"x = 1\n"),
+    "d/b.sh": (0o100755, b"#!\n"),
+    "d/ü.txt": (0o100644, b""),
+    "d\udcff/caf\udce9": (0o100644, b"1"),
+}
 SNAPSHOT = Snapshot(
     "c" * 40, ("src", "."), ("env",), ("data/**",), "e" * 64, "d" * 64, "https://h/r", ("big.bin",)
 )
@@ -48,11 +53,13 @@ def _record(data: bytes) -> None:
 def _header(data: bytes) -> None:
     found = pack.parse_header(data)
     lines = [f"{m.mode:o} {m.sha256} {m.length} {path}\n" for path, m in found.members.items()]
-    if "".join(lines).encode() != data:
+    if os.fsencode("".join(lines)) != data:
         raise AssertionError("a header that nobody writes was read")
     for path in found.members:
         if path.startswith("/") or ".." in path.split("/"):
             raise AssertionError("a path leads out of the tree")
+        if os.fsdecode(os.fsencode(path)) != path:
+            raise AssertionError("a path is another one on the disk")
 
 
 def _file(data: bytes, look: Callable[[str], Any]) -> Any:
@@ -100,7 +107,10 @@ MANIFEST = manifest.Manifest(
     roots=("src",),
     shared=("env",),
     overlay=manifestparts.OverlayPart(
-        digest="e" * 64, files=(manifestparts.OverlayFile(path="a.py", deleted=True),)
+        digest="e" * 64,
+        files=tuple(
+            manifestparts.OverlayFile(path=path, deleted=True) for path in ("a.py", "d\\xff/é.py")
+        ),
     ),
     env={"size": [1, 2.5, None, True]},
     python="3.11.7",
