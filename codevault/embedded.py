@@ -31,13 +31,14 @@ def embedded(
     """
     from codevault_cache.limits import OBJECTS_BYTES
     from codevault_cache.pack import digest_of
+    from codevault_cache.treepaths import shown
 
     size = sum(map(len, files.values()))
     if size > OBJECTS_BYTES:
         largest = sorted(files, key=lambda path: -len(files[path]))[:5]
         raise CaptureError(
             f"the code that must travel has {size:,} bytes, and at most {OBJECTS_BYTES:,} may",
-            f"the largest files: {', '.join(largest)}",
+            f"the largest files: {', '.join(map(shown, largest))}",
             "put the code into a git repository, and push it",
         )
     overlay = Overlay({path: (0o100644, content) for path, content in files.items()})

@@ -12,6 +12,7 @@ from codevault.errors import CaptureError
 from codevault.packages import home_of
 from codevault_cache.limits import FILE_BYTES
 from codevault_importhook import origin
+from codevault_importhook.naming import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +44,8 @@ def reached(things: Iterable[Any], shared: Iterable[str]) -> list[OwnModule]:
     Libraries, shared modules and codevault itself are not own.
 
     Raises:
-        CaptureError: A thing was defined where no file is: a notebook, or standard input.
+        CaptureError: A thing was defined where no file is: a notebook, or standard input. Or a
+            module's name is no text.
     """
     prefixes = tuple(shared)
     waiting = [thing.__module__ for thing in things]
@@ -56,6 +58,12 @@ def reached(things: Iterable[Any], shared: Iterable[str]) -> list[OwnModule]:
         own = _own(module, name)
         if own is None:
             continue
+        if not is_text(own.name):
+            raise CaptureError(
+                f"the name of the own module {own.name!a} is no UTF-8",
+                f"old code could not import {own.file!a}, and no checkpoint can name it",
+                "rename that file, or load it by its path where it is used",
+            )
         found[name] = own
         parts = own.name.split(".")
         waiting += [".".join(parts[:end]) for end in range(1, len(parts))]

@@ -9,6 +9,7 @@ every load.
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -177,6 +178,12 @@ def check_path(path: str) -> str:
     Raises:
         UnsafeName: It must not become a file on this machine.
     """
+    if not path.isascii() and sys.getfilesystemencoding() != "utf-8":
+        raise UnsafeName(
+            f"{shown(path)} has other bytes here than in git.",
+            f"This Python takes names of files for {sys.getfilesystemencoding()}, not UTF-8.",
+            "PYTHONUTF8=1",
+        )
     why = problem(path)
     if why is not None:
         raise UnsafeName(

@@ -5,7 +5,6 @@ Exit codes: 0 ok, 1 finding, 2 usage, 3 fetch, 4 refused.
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -20,6 +19,7 @@ from codevault.cli.identify import identify
 from codevault.cli.lint import lint
 from codevault.cli.migrate import migrate
 from codevault.cli.output import echo as _echo
+from codevault.cli.output import json_line
 from codevault.cli.output import json_option as _json_option
 from codevault.cli.prefetch import prefetch
 from codevault.cli.publish import publish
@@ -39,7 +39,7 @@ class _Group(click.Group):
 
             error = translated(caught) if isinstance(caught, CacheError) else caught
             if "--json" in sys.argv:
-                click.echo(json.dumps({"error": error.diagnostics()}))
+                click.echo(json_line({"error": error.diagnostics()}))
             click.echo(f"codevault: {error}", err=True)
             ctx.exit(error.exit_code)
 
@@ -58,7 +58,7 @@ def demo(as_json: bool) -> None:
 
     data = run(say=(lambda _: None) if as_json else click.echo)
     if as_json:
-        click.echo(json.dumps(data))
+        click.echo(json_line(data))
 
 
 @main.command()

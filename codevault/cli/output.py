@@ -26,9 +26,23 @@ def json_option(command: Callable[..., None]) -> Callable[..., None]:
 
 def echo(as_json: bool, data: Any, lines: list[str]) -> None:
     """Prints one JSON line, or lines of text."""
-    text = json.dumps(data) if as_json else "\n".join(lines)
     # A file's name need not be text, and must not end the command that names it.
+    text = json_line(data) if as_json else "\n".join(lines)
     click.echo(text.encode("utf-8", "backslashreplace").decode())
+
+
+def json_line(data: Any) -> str:
+    """One line of JSON for any reader: what is no Unicode in a file's name is written as text."""
+    text = json.dumps(data)
+    return json.dumps(_unicode(data)) if "\\ud" in text else text
+
+
+def _unicode(data: Any) -> Any:
+    if isinstance(data, str):
+        return data.encode("utf-8", "backslashreplace").decode()
+    if isinstance(data, dict):
+        return {_unicode(key): _unicode(value) for key, value in data.items()}
+    return [*map(_unicode, data)] if isinstance(data, list | tuple) else data
 
 
 def interrupted(text: str) -> NoReturn:

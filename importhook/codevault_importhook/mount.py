@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from codevault_importhook import codepack, origin, pickles, stand_ins
 from codevault_importhook.loader import SplintLoader
-from codevault_importhook.naming import WIDTH
+from codevault_importhook.naming import WIDTH, is_text
 from codevault_importhook.rewrite import STAND_INS, Rules, compile_module
 from codevault_importhook.search import Folders, Found
 
@@ -146,7 +146,12 @@ class Mount:
         return path if path in self.source.paths else None
 
     def find(self, leaf: str, path: Sequence[str]) -> Found | None:
-        """The module `leaf` on `path`; entries outside the tree are not looked at."""
+        """The module `leaf` on `path`; entries outside the tree are not looked at.
+
+        Names that are no text are none: pickles and records could not hold them.
+        """
+        if not is_text(leaf):
+            return None
         folders = map(self._folders.of, path)
         return self._folders.find(leaf, [folder for folder in folders if folder is not None])
 
@@ -189,7 +194,9 @@ class Mount:
         else:
             where = f"in snapshot {self.name} (roots: {self.shown_roots})"
         text = f"No module named {original!r} {where}"
-        if near:
+        if not is_text(original):
+            text += "; files whose names are no UTF-8 are loaded by their paths, or renamed"
+        elif near:
             text += f"; near: {', '.join(near)}"
         elif parent and not self.is_host(original):
             folder = next(filter(None, map(self.folder, getattr(package, "__path__", ()))), "")

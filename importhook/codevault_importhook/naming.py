@@ -43,6 +43,11 @@ def split(module: str) -> tuple[str, str] | None:
     return splint, original
 
 
+def is_text(name: str) -> bool:
+    """Whether a name is Unicode; one of a file whose name is not holds lone surrogates."""
+    return name.isascii() or not any("\ud800" <= char <= "\udfff" for char in name)
+
+
 def strip(module: str) -> str:
     """The original name: `_splint_….metta.agent` gives `metta.agent`, other names themselves."""
     parts = split(module)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -243,3 +244,14 @@ def test_a_file_system_that_holds_no_such_names_is_named(
     str(caught.value).encode()
     assert r"caf\udce9.txt" in str(caught.value)
     assert "another file system" in caught.value.hint
+
+
+def test_a_locale_that_is_not_utf_8_is_an_error_that_says_so(work: Any) -> None:
+    put(work, {"src/é.txt".encode(): b"x"})
+    program = "import sys, codevault_cache as c; c.read_worktree(sys.argv[1], roots=['src'])"
+    command = [sys.executable, "-c", program, str(work.top)]
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    for utf8, way_out in (("0", "PYTHONUTF8=1"), ("1", "")):
+        env = {**os.environ, **plain, "PYTHONUTF8": utf8}
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        assert (way_out in done.stderr, done.returncode == 0) == (True, utf8 == "1"), done.stderr

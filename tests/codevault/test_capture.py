@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 import codevault
+from codevault.cli import main
 from codevault.errors import CaptureError, FetchError
 
 if TYPE_CHECKING:
@@ -432,3 +434,65 @@ def test_rehearsal_takes_what_is_shared_from_the_application(project: Any, tmp_p
     )
     policy = project.load("gait.net").Net()
     assert save(tmp_path, policy, shared=["shared_env"], rehearse=True).shared == ("shared_env",)
+
+
+NET_WITH_FILES = """
+import os, torch
+HERE = os.path.dirname(__file__)
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lin = torch.nn.Linear(4, 2)
+        with open(os.path.join(os.fsencode(HERE), b"caf\\xe9.txt")) as file:
+            self.scale = float(file.read())
+        self.listed = sorted(os.listdir(os.path.join(os.fsencode(HERE), b"d\\xff")))
+    def forward(self, x):
+        return self.lin(x) * self.scale
+"""
+
+
+def test_files_whose_names_are_no_utf_8_are_there_in_a_fresh_process(
+    project: Any, tmp_path: Path
+) -> None:
+    cafe, kept, gone, new = (
+        os.fsdecode(b"src/gait/" + name)
+        for name in (b"caf\xe9.txt", b"d\xff/kept\xfe", b"d\xff/gone\xfe", b"d\xff/new\xfe")
+    )
+    files = {"src/gait/__init__.py": "", "src/gait/net.py": NET_WITH_FILES, cafe: "2.0"}
+    project.commit({**files, kept: "kept", gone: "gone"})
+    project.write({cafe: "3.0", new: "new"})
+    (project.top / gone).unlink()
+    policy = project.load("gait.net").Net()
+    manifest = save(tmp_path, policy)
+    assert [file.path for file in manifest.overlay.files] == [
+        r"src/gait/caf\xe9.txt", r"src/gait/d\xff/gone\xfe", r"src/gait/d\xff/new\xfe",
+    ]  # fmt: skip
+    project.top.rename(tmp_path / "moved-away")
+    program = (
+        "import sys, torch, codevault\n"
+        "policy = codevault.load_policy(sys.argv[1])\n"
+        "print(policy.scale, policy.listed)\n"
+        "codevault.save_policy(sys.argv[2], policy, probe=torch.ones(1, 4))\n"
+    )
+    paths = [str(tmp_path / "best.mpt"), str(tmp_path / "again.mpt")]
+    done = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True)
+    assert done.stdout == f"3.0 {[b'kept' + bytes([0xFE]), b'new' + bytes([0xFE])]}\n", done.stderr
+    again = codevault.read_manifest(paths[1])
+    assert (again.digest, again.overlay) == (manifest.digest, manifest.overlay)
+    shown = CliRunner().invoke(main, ["show", paths[1]])
+    assert r"caf\xe9.txt" in shown.stdout
+
+
+def test_an_own_module_whose_name_is_no_utf_8_is_refused(project: Any, tmp_path: Path) -> None:
+    project.commit(
+        {
+            "src/gait/__init__.py": "",
+            "src/gait/net.py": "import importlib, torch\n"
+            r"helper = importlib.import_module('gait.m\udcf6d')"
+            "\nclass Net(torch.nn.Linear):\n    pass\n",
+            os.fsdecode(b"src/gait/m\xf6d.py"): "x = 1\n",
+        }
+    )
+    net = project.load("gait.net")
+    with pytest.raises(CaptureError, match=r"'gait\.m\\udcf6d' is no UTF-8"):
+        save(tmp_path, net.Net(4, 2), architecture={"class_path": net.Net, "args": [4, 2]})

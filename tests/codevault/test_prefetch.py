@@ -343,6 +343,8 @@ def test_names_that_are_no_text_and_secrets_in_addresses(tmp_path: Path) -> None
         assert "secret" not in result.output
     rows, _ = parsed(result)
     assert [row["status"] for row in rows] == ["failed"] * 3
+    uris = json.dumps([row["uri"] for row in rows], ensure_ascii=False).encode()  # they are text
+    assert rb"\udcff.mpt" in uris
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import os
 import pickle
 import pkgutil
 import sys
@@ -634,3 +635,28 @@ def test_strings_more_names_can_be_given_stand_ins(
     assert case.seen == {f"for {NAME}"}
     assert case.other is json.JSONDecoder
     assert mount.tag != plain.tag
+
+
+def test_own_or_fail_a_name_that_is_no_utf_8(old: RunCase) -> None:
+    strange = {os.fsdecode(b"agent/src/metta/agent/m\xf6d.py"): "x = 1\n"}
+    text = r"""
+        import importlib, importlib.util, os, pkgutil
+        import metta.agent
+        NAME = "metta.agent.m\udcf6d"
+        def ask(name=NAME):
+            return importlib.import_module(name)
+        def by_path():
+            path = os.path.join(os.path.dirname(__file__), "m\udcf6d.py")
+            spec = importlib.util.spec_from_file_location("strange", path)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module.x
+        listed = [m.name for m in pkgutil.iter_modules(metta.agent.__path__)]
+    """
+    case = old(text, strange)
+    assert importlib.util.find_spec(f"{case.__name__.rpartition('.')[0]}.m\udcf6d") is None
+    with pytest.raises(ModuleNotFoundError, match="no UTF-8 are loaded by their paths") as caught:
+        case.ask()
+    str(caught.value).encode()
+    assert case.by_path() == 1
+    assert all(name.isascii() for name in case.listed)
