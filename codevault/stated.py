@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from codevault.errors import CodevaultError, RulesError
 from codevault.supply import warm
 from codevault_cache import Wanted
+from codevault_importhook.naming import is_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from codevault.splint import Splint
     from codevault_cache import Cache, Tree
@@ -49,7 +50,7 @@ def migrations_of(top: str) -> tuple[str, ...] | None:
     """Names of the rules files of a work tree, in order; None where it states no folder.
 
     Raises:
-        RulesError: It has no such folder.
+        RulesError: It has no such folder, or a file in it has no name that can be recorded.
     """
     folder = stated_of(top).migrations
     if folder is None:
@@ -62,7 +63,7 @@ def migrations_of(top: str) -> tuple[str, ...] | None:
             str(error),
             f"mkdir {shlex.quote(os.path.join(top, folder))}",
         ) from None
-    return tuple(sorted(name for name in names if name.endswith(".toml")))
+    return _rules_among(names, folder)
 
 
 def rules_of(top: str) -> Migrations | None:
@@ -115,8 +116,22 @@ def rules_at(splint: Splint, repo: str, cache: Cache) -> tuple[Stated, Migration
             return stated, Migrations(folder, {})  # git keeps no empty folders
     start = "" if folder == "." else f"{folder}/"
     below = (path[len(start) :] for path in tree.paths if path.startswith(start))
-    names = sorted(name for name in below if name.endswith(".toml") and "/" not in name)
+    names = _rules_among([name for name in below if "/" not in name], folder)
     return stated, Migrations(folder, {name: tree.read(f"{start}{name}") for name in names})
+
+
+def _rules_among(names: Iterable[str], folder: str) -> tuple[str, ...]:
+    """The rules files among the names of a folder, in order.
+
+    Raises:
+        RulesError: Manifests, which hold text, could not name one of them.
+    """
+    found = tuple(sorted(name for name in names if name.endswith(".toml")))
+    for name in found:
+        if not is_text(name):
+            why = "a checkpoint records the rules files by their names"
+            raise RulesError(f"{name!a} in {folder} is no UTF-8", why, "rename that file")
+    return found
 
 
 def _tree(wanted: Wanted, cache: Cache) -> Tree:

@@ -123,18 +123,19 @@ def parse_header(header: bytes) -> Header:
     lines = header.decode("utf-8", "surrogateescape").split("\n")
     if lines.pop() != "" or len(lines) > FILES:
         raise CorruptEntry("A source pack is damaged.", "Its header is cut short.")
+    encoded = str.encode if header.isascii() else path_bytes  # the quicker one for nearly all
     for line in lines:
         match = _LINE.fullmatch(line)
         if match is None:
             raise CorruptEntry("A source pack is damaged.", "A line of its header is malformed.")
         mode, sha, length, path = match.groups()
-        key = path_bytes(path)
+        key = encoded(path)
         if key <= last or problem(path) is not None:
             raise CorruptEntry("A source pack is damaged.", "A path in it is unsafe or repeated.")
         last = key
         members[path] = Member(int(mode, 8), sha, offset, int(length))
         offset += int(length)
-        total.update(path_bytes(f"{mode} {sha} {path}\n"))
+        total.update(encoded(f"{mode} {sha} {path}\n"))
     if offset > TOTAL_BYTES + HEADER_BYTES:
         raise CorruptEntry("A source pack is damaged.", "It claims to be larger than packs may be.")
     return Header(members, total.hexdigest(), offset)

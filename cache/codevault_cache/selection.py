@@ -30,8 +30,8 @@ def _text(value: str) -> str:
     if not is_text(value):
         raise UnsafeName(
             f"{shown(value)} is no UTF-8, and roots and include globs are.",
-            "A root can hold folders of such names; in a glob, * and ? stand for such bytes.",
-            'roots = ["."], include = ["data/**"]',
+            "In a glob, * and ? stand for such bytes; a folder of modules needs another name.",
+            'include = ["data/**"], or git mv of that folder',
         )
     return value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -437,4 +438,11 @@ def test_exit_codes(old: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_rules_file_that_is_named_and_gone(old: Any) -> None:
     old.project.commit({"pyproject.toml": '[tool.codevault]\nmigrations = "moves"\n'})
     with pytest.raises(RulesError, match="no folder 'moves'"):
+        codevault.migrate(old.path)
+
+
+def test_a_rules_file_whose_name_is_no_utf_8(old: Any) -> None:
+    stated = '[tool.codevault]\nmigrations = "moves"\n'
+    old.project.commit({"pyproject.toml": stated, os.fsdecode(b"moves/\xff.toml"): ""})
+    with pytest.raises(RulesError, match=r"'\\udcff.toml' in moves is no UTF-8"):
         codevault.migrate(old.path)
