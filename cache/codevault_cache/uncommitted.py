@@ -112,7 +112,7 @@ def uncommitted(
     index = _Index(repo)
     ignored = ignored_in(repo, top)
     # A file that was taken out of the index counts as untracked, whatever HEAD has.
-    tracked = set(index.entries) or set(committed)
+    tracked = set(index.entries if index.written else committed)
     folders = {p[:i] for p in tracked for i, c in enumerate(p) if c == "/"}
 
     def recorded(path: str) -> bytes | None:

@@ -200,6 +200,7 @@ def tree_of_overlay(repo: Repo) -> str:
 )
 @example({"a.py": b"x = 1\n"}, "*.log\n", "", "false", "true", [("write", "pkg/keep.log", b"x"),
          ("stage", "pkg/keep.log"), ("unstage", "a.py")])  # fmt: skip
+@example({"a.py": b""}, "[ab].*\n", "", "false", "true", [("unstage", "a.py")])
 @example({"crlf.txt": b"a\r\nb\r\n"}, "", "", "true", "true",
          [("write", "crlf.txt", b"a\r\nb\nc\r")])  # fmt: skip
 def test_head_with_the_overlay_is_what_git_would_write(
