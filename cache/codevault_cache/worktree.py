@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codevault_cache.address import public_url
-from codevault_cache.errors import CommitNotFound, RepositoryNotFound, UnsafeUrl
+from codevault_cache.errors import CommitNotFound, RepositoryNotFound, UnsafeName, UnsafeUrl
 from codevault_cache.gitdir import find_worktree, gitdir_of
 from codevault_cache.gittree import Objects, source_at
 from codevault_cache.overlay import Overlay
 from codevault_cache.pack import digest_of
 from codevault_cache.snapshot import Snapshot
 from codevault_cache.source import choose, compose
+from codevault_cache.treepaths import is_text, shown, typed
 from codevault_cache.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def read_worktree(
         RepositoryNotFound: It is no git work tree.
         CommitNotFound: It has no commit yet.
         SecretRefused: An untracked file looks like a secret.
+        UnsafeName: The work tree, a root or a file has a name that is refused.
         TooLarge: The objects are more than may travel.
     """
     from dulwich.errors import NotGitRepository
@@ -93,6 +95,12 @@ def read_worktree(
     found = gitdir_of(place) if place is not None else None
     if place is None or found is None:
         raise RepositoryNotFound(f"{top!r} is in no git work tree.", "", "git init")
+    if not is_text(place):
+        raise UnsafeName(
+            f"The work tree {shown(place)} lies in a folder whose name is no UTF-8.",
+            "Records of where code comes from are text; names inside of it may be any bytes.",
+            f"mv {typed(place)} /a/folder/of/yours",
+        )
     # One form of the arguments, whoever gives them.
     asked = Wanted(
         None,

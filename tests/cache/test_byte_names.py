@@ -255,3 +255,12 @@ def test_a_locale_that_is_not_utf_8_is_an_error_that_says_so(work: Any) -> None:
         env = {**os.environ, **plain, "PYTHONUTF8": utf8}
         done = subprocess.run(command, env=env, capture_output=True, text=True)
         assert (way_out in done.stderr, done.returncode == 0) == (True, utf8 == "1"), done.stderr
+
+
+def test_a_work_tree_in_a_folder_of_such_a_name_is_refused(work: Any) -> None:
+    strange = os.fsdecode(os.fsencode(work.top) + b"\xff")
+    os.rename(work.top, strange)
+    with pytest.raises(errors.UnsafeName, match="folder whose name is no UTF-8") as caught:
+        read_worktree(strange, roots=["src"])
+    assert caught.value.hint.startswith("mv $'/")
+    assert r"\377' " in caught.value.hint
