@@ -229,6 +229,24 @@ def test_the_digest_is_of_the_documented_listing() -> None:
     assert digest_of(files) == hashlib.sha256(listing.encode()).hexdigest()
 
 
+def test_names_of_bytes_stand_in_listings_as_they_are() -> None:
+    one = hashlib.sha256(b"1").hexdigest().encode()
+    raws = (b"a/\x9b", "a/é".encode(), b"a/\xe9")  # in the order of their bytes: 9b, c3, e9
+    names = [os.fsdecode(raw) for raw in raws]
+    files = dict.fromkeys(reversed(names), (0o100644, b"1"))
+    listing = b"".join(b"100644 " + one + b" " + raw + b"\n" for raw in raws)
+    digest = hashlib.sha256(b"codevault-listing-1\n" + listing).hexdigest()
+    made, pieces = encode(files)
+    header = b"".join(b"100644 " + one + b" 1 " + raw + b"\n" for raw in raws)
+    assert (made, digest_of(files)) == (digest, digest)
+    assert b"".join(pieces)[12:] == header + b"111"
+    assert list(parse_header(header).members) == names
+    overlay = Overlay({names[2]: None, names[0]: (0o100644, b"1")})
+    text = b"codevault-overlay-1\n100644 " + one + b" a/\x9b\ndeleted a/\xe9\n"
+    assert overlay.digest == hashlib.sha256(text).hexdigest()
+    assert [entry["path"] for entry in overlay_entries(overlay)] == [r"a/\x9b", r"a/\xe9"]
+
+
 @given(st.dictionaries(PATHS, st.none() | st.binary(max_size=30), max_size=5))
 def test_an_overlay_survives_its_manifest(contents: dict[str, bytes | None]) -> None:
     files = {p: None if c is None else (0o100644, c) for p, c in contents.items()}
