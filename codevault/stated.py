@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codevault.errors import CodevaultError, RulesError
+from codevault.errors import CodevaultError, RulesError, UsageError
 from codevault.supply import warm
 from codevault_cache import Wanted
 from codevault_importhook.naming import is_text
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from codevault_cache.selection import Stated
 
 _PYPROJECT = "pyproject.toml"
+_LISTS = ("roots", "shared", "include", "policies")
+_TEXTS = ("contract", "migrations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +38,47 @@ class Migrations:
 
 
 def stated_of(top: str) -> Stated:
-    """What the work tree at `top` states; nothing where it has no pyproject.toml."""
+    """What the work tree at `top` states; nothing where it has no pyproject.toml.
+
+    A commit is read whatever it states; of a work tree a mistake can still be put right.
+
+    Raises:
+        UsageError: Its pyproject.toml cannot be read, or has a key or value that means nothing.
+    """
     from codevault_cache.selection import stated_in
 
+    path = os.path.join(top, _PYPROJECT)
     try:
-        with open(os.path.join(top, _PYPROJECT), "rb") as file:
-            return stated_in(file.read())
+        with open(path, "rb") as file:
+            content = file.read()
     except OSError:
         return stated_in(None)
+    if b"codevault" in content:
+        _check(content, path)
+    return stated_in(content)
+
+
+def _check(content: bytes, path: str) -> None:
+    import difflib
+    import tomllib
+
+    try:
+        table = tomllib.loads(content.decode()).get("tool", {}).get("codevault", {})
+    except ValueError as error:
+        raise UsageError(f"{path} is no TOML", str(error), f"correct {path}") from None
+    known = dict.fromkeys(_LISTS, "a list of texts") | dict.fromkeys(_TEXTS, "a text")
+    for key, value in table.items() if isinstance(table, dict) else ():
+        near = ", ".join(difflib.get_close_matches(key, known) or known)
+        if key not in known:
+            what = f"[tool.codevault] of {path} has a key {key!r}, which means nothing"
+            raise UsageError(what, "", f"correct or delete it; there is {near}")
+        values = value if key in _LISTS and isinstance(value, list) else [value]
+        if not all(isinstance(v, str) for v in values) or (key in _LISTS and values is not value):
+            raise UsageError(
+                f"[tool.codevault] {key} = {value!r} of {path} is not {known[key]}",
+                "",
+                f'{key} = ["..."]' if key in _LISTS else f'{key} = "..."',
+            )
 
 
 def migrations_of(top: str) -> tuple[str, ...] | None:
