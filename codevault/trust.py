@@ -61,11 +61,12 @@ def allow(manifest: Manifest, trust: Trust) -> Allowed:
         return Allowed(f"checkpoint sha256:{digest[:12]}… is granted", "checkpoint")
     if trust is None and userdir.read("saved", digest) is not None:
         return Allowed("saved by this user on this machine", "checkpoint")
-    repo = None if _travels(manifest) else _address(manifest)
+    repo = _address(manifest)
     mine = [g for g in grants if repo is not None and g.repo == repo]
-    if any(g.commit == manifest.commit for g in mine):
+    # The commit's hash covers all of its files, wherever they come from; not what lies over them.
+    if manifest.overlay is None and any(g.commit == manifest.commit for g in mine if g.commit):
         return Allowed(f"{repo}@{manifest.commit} is granted", "commit")
-    whole = [g for g in mine if g.commit is None]
+    whole = [] if _travels(manifest) else [g for g in mine if g.commit is None]
     signers = tuple(g.signer for g in whole if g.signer is not None)
     if signers:  # the stricter grant holds, wherever another one was left
         keys = ", ".join(f"…{key[-12:]}" for key in signers)
@@ -111,7 +112,7 @@ def _address(manifest: Manifest) -> str | None:
     try:
         repo = manifest.repo or ""
         # A path of somebody else's file means nothing here, unless it is a whole one.
-        return canonical(repo) if "://" in repo or ":" in repo or os.path.isabs(repo) else None
+        return canonical(repo) if ":" in repo or os.path.isabs(repo) else None
     except CodevaultError:
         return None
 

@@ -123,6 +123,21 @@ def test_objects_that_travel_need_a_grant_for_the_checkpoint(
 
 
 @EDITED
+def test_a_grant_for_a_commit_covers_its_objects_that_travel(
+    walker: Any, foreign: Any, tmp_path: Path
+) -> None:
+    """They are what the commit's hash says, wherever they come from."""
+    walker.commit({"src/walker/scale.py": "SCALE = 9.0\n"})
+    walker.net = walker.load("walker.net")
+    manifest = foreign()
+    assert manifest.base != manifest.commit
+    with pytest.raises(RefusedError):
+        load(tmp_path, trust=[manifest.repo, f"{manifest.repo}@{manifest.base}"])
+    granted = f"{manifest.repo}@{manifest.commit}"
+    assert torch.is_tensor(load(tmp_path, trust=[granted])(OBS))
+
+
+@EDITED
 def test_code_in_the_file_is_not_taken_on_a_repository_grant(
     walker: Any, foreign: Any, tmp_path: Path
 ) -> None:
@@ -500,7 +515,7 @@ def test_two_commands_at_once_lose_no_grant() -> None:
 
 def test_trust_is_a_list(foreign: Any, tmp_path: Path) -> None:
     manifest = foreign()
-    with pytest.raises(CodevaultError, match="not a list"):
+    with pytest.raises(CodevaultError, match="a list of them is meant"):
         load(tmp_path, trust=manifest.repo)
 
 
