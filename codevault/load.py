@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from codevault import architecture as arch
@@ -30,8 +30,6 @@ from codevault_cache import Cache, Snapshot, Wanted, overlay_of
 from codevault_cache.errors import CacheError
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from codevault.contract import Contract
     from codevault.evolve.rules import Rules
     from codevault.manifest import Manifest
@@ -116,7 +114,6 @@ def load_policy(
     policy = placed(policy, device)
     audit.warn(watch.audit, "codevault.provenance(policy).audit.restore()")
     origin = (where, checkpoint.path, checkpoint.manifest, plan.description, splint, why)
-    release(splint)
     changed = None if splint is None else splint.audit
     remember(policy, Provenance(*origin, replay, findings, changed, contract, version, plan.env))
     return policy
@@ -215,11 +212,15 @@ def _code(
         raise errors.offline_line(error, where) from error.__cause__
 
 
-def _audited(splint: Splint | None) -> AbstractContextManager[audit.Watch]:
+@contextmanager
+def _audited(splint: Splint | None) -> Iterator[audit.Watch]:
     """Watches old code; random numbers are put back by `kept_rng`."""
-    if splint is None:
-        return audit.watching(None)
-    return audit.watching(splint.name, splint.snapshot.shared, kept=(audit.RANDOM,))
+    name, shared = (None, ()) if splint is None else (splint.name, splint.snapshot.shared)
+    try:
+        with audit.watching(name, shared, kept=(audit.RANDOM,)) as watch:
+            yield watch
+    finally:
+        release(splint)
 
 
 def _old_form(path: str, form: str, splint: Splint, env: Any, device: Any, where: str) -> Any:

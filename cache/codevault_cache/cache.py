@@ -119,7 +119,8 @@ class Cache:
 
             _log.warning("a damaged cache entry is set aside: %s", path)
             set_aside(path, paths.quarantine(root))
-        else:
+        elif path not in self.distrusted:
+            _log.warning("a damaged entry of a read-only cache is passed over: %s", path)
             self.distrusted.add(path)
 
     def has(self, digest: str) -> bool:
@@ -215,7 +216,7 @@ class Cache:
             publish_file(final, paths.tmp(root), (data,), replace=replace)
             if request is not None and wanted is not None and name_of(wanted) is None:
                 path = paths.request(root, request_key(request))
-                self._record(root, path, request + b"\n")
+                self._record(root, path, request + b"\n")  # a damaged one is set aside
                 answer = request + b"\n" + data
                 publish_file(path, paths.tmp(root), (answer,), replace=replace)
 

@@ -22,7 +22,7 @@ from codevault_cache.trash import DAY, HOUR, discard, sweep
 from codevault_cache.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Set
 
     from codevault_cache.cache import Cache
 
@@ -144,8 +144,8 @@ def plan(
     now = time.time()
     usage = Usage(cache.roots[0])
     before = usage.bytes
-    items = items_of(cache)
-    waiting = [item for item in items if now - item.used > GRACE and _free(cache, item)]
+    items, kept = items_of(cache), pinned(cache.roots)
+    waiting = [item for item in items if now - item.used > GRACE and _free(item, kept)]
     stores = {item.name: item for item in waiting if item.kind == "git"}
     needed = Counter(repo for item in items for repo in item.repos)
     victims: dict[int, Item] = {}
@@ -179,16 +179,17 @@ def everything(cache: Cache) -> Plan:
     """A plan to remove all that is neither pinned nor in use."""
     usage = Usage(cache.roots[0])
     before = usage.bytes
-    victims = tuple(item for item in items_of(cache) if _free(cache, item))
+    kept = pinned(cache.roots)
+    victims = tuple(item for item in items_of(cache) if _free(item, kept))
     for item in victims:
         usage.remove(item.places)
     return Plan(cache, victims, before, usage.bytes)
 
 
-def _free(cache: Cache, item: Item) -> bool:
+def _free(item: Item, kept: Set[str]) -> bool:
     """Whether an item is neither pinned nor open in a running process."""
     with claimed(item.pack) as free:
-        return free and pinned(cache.roots).isdisjoint(item.name.split())
+        return free and kept.isdisjoint(item.name.split())
 
 
 def collect(planned: Plan, done: Callable[[Item], object] = lambda item: None) -> Collected:

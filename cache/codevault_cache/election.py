@@ -99,14 +99,17 @@ def _claimed(root: str, keys: Sequence[str], dead: bytes | None) -> Iterator[Seq
 def _take(path: str, owner: str, dead: bytes | None) -> os.stat_result | None:
     """Make a claim; None where another process has made it."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    made = path
     try:
         fd = os.open(path, NEW, 0o644)
     except FileExistsError:
         if dead is None or _owner(path)[0] != dead:
             return None
+        made = owner
         fd = os.open(owner, NEW, 0o644)
-        os.replace(owner, path)  # in one step: nobody must find none here
     try:
+        if made != path:
+            os.replace(made, path)  # in one step: nobody must find none here
         with contextlib.suppress(OSError):  # without a name it is a claim as well
             os.write(fd, os.path.basename(owner).encode())
         return os.fstat(fd)

@@ -139,7 +139,12 @@ def trust_log(as_json: bool) -> None:
     from codevault.loadlog import lines
 
     found = lines()
-    texts = [f"{n['time']}  {n['uri']}  {n['commit'] or '-'}  {n['allowed']}" for n in found]
+
+    def ran(line: dict[str, Any]) -> str:
+        # Without a splint the application's own code ran, whatever commit the checkpoint names.
+        return line["commit"] or "-" if line["splint"] else "current code"
+
+    texts = [f"{n['time']}  {n['uri']}  {ran(n)}  {n['allowed']}" for n in found]
     _echo(as_json, found, texts or ["no loads"])
 
 
