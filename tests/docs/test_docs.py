@@ -184,6 +184,11 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_begins_with_its_title(page: Path) -> None:
+    assert page.read_text().startswith("# ")
+
+
 def test_readme_is_one_page() -> None:
     assert len((TOP / "README.md").read_text().splitlines()) <= 75
 
