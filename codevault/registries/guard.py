@@ -111,7 +111,8 @@ def _guard(library: Library, replaced: _Replaced, module: ModuleType) -> None:
 def _replace(functions: _Replaced) -> None:
     """Modules that took a function by `from … import` get the guarded one too."""
     for module in list(sys.modules.values()):
-        if isinstance(module, ModuleType):
+        # By its type: cffi's libraries (cryptography has one) say that they are modules.
+        if issubclass(type(module), ModuleType):
             space = object.__getattribute__(module, "__dict__")  # loads no lazy module
             for name in space.keys() & functions.keys():
                 for real, guarded in functions[name]:

@@ -186,6 +186,21 @@ def test_registries_install_loads_no_library_and_guards_it_later(tmp_path: Path)
     run(tmp_path, code, v1=at(OPERATOR, 1.0), v2=at(OPERATOR, 2.0))
 
 
+def test_registries_pass_over_what_only_says_that_it_is_a_module(tmp_path: Path) -> None:
+    code = """
+        from types import ModuleType
+
+        class Lib:  # as cffi's compiled libraries, which `import cryptography` may leave there
+            __slots__ = ()
+            __class__ = property(lambda self: ModuleType)
+
+        sys.modules["lib"] = Lib()
+        assert isinstance(sys.modules["lib"], ModuleType)
+        assert version("v1").scale.__name__ == "scale"
+    """
+    run(tmp_path, code, v1="def scale(x): return x\n")
+
+
 def test_registries_optree_node_of_tensordict_by_two_commits(tmp_path: Path) -> None:
     pytest.importorskip("optree")
     pytest.importorskip("tensordict")
