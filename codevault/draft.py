@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import inspect
@@ -224,10 +225,10 @@ def _sha256(data: bytes) -> str:
 
 
 def _now() -> str:
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = (
-        datetime.datetime.fromtimestamp(int(epoch), datetime.UTC)
-        if epoch and epoch.isdecimal()
-        else datetime.datetime.now(datetime.UTC)
-    )
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    moment = datetime.datetime.now(datetime.UTC)
+    # A trainer must not lose a checkpoint to a malformed variable.
+    with contextlib.suppress(ValueError, OverflowError, OSError):
+        if epoch.isdecimal():
+            moment = datetime.datetime.fromtimestamp(int(epoch), datetime.UTC)
     return moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")

@@ -347,7 +347,7 @@ def test_rehearsal_finds_what_was_not_captured(
     if not rehearse:
         save(tmp_path, policy)
         return
-    with pytest.raises(CaptureError, match=r"sizes\.txt"):
+    with pytest.raises(CaptureError, match=r"sizes\.txt(.|\n)*include="):
         save(tmp_path, policy, rehearse=True)
     assert list(tmp_path.glob("best*")) == []
     save(tmp_path, policy, rehearse=True, include=["src/gait/sizes.txt"])
@@ -419,6 +419,50 @@ def test_overlay_of_a_splint_is_kept_when_its_policy_is_saved(walker: Any, tmp_p
     assert torch.equal(again(OBS), policy(OBS))
     assert type(again) is type(policy)
     assert splint.import_module("walker.scale").SCALE == 7.0
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "hint"),
+    [
+        ("policy.mean += 1", "does not behave as it was saved: outputs differ", "register_buffer"),
+        ("policy.head = torch.nn.Linear(8, 3)", "head.bias [3] in file", "architecture="),
+    ],
+)
+def test_rehearsal_says_what_the_load_would_and_what_helps(
+    change: str, said: str, hint: str, project: Any, tmp_path: Path
+) -> None:
+    project.commit(
+        {
+            "src/gait/__init__.py": "",
+            "src/gait/net.py": """
+                import torch
+                class Net(torch.nn.Module):
+                    def __init__(self):
+                        super().__init__()
+                        self.head, self.mean = torch.nn.Linear(8, 2), torch.zeros(8)
+                    def forward(self, obs):
+                        return self.head(obs - self.mean)
+            """,
+        }
+    )
+    policy = project.load("gait.net").Net()
+    exec(change, {"policy": policy, "torch": torch})
+    with pytest.raises(CaptureError) as caught:
+        save(tmp_path, policy, rehearse=True, probe=torch.rand(2, 8))
+    text = str(caught.value)
+    assert said in text
+    assert hint in caught.value.hint
+    assert "Traceback" not in text
+    assert ".rehearsal" not in text  # that file is gone
+    assert text.count("do: ") == 1
+
+
+@pytest.mark.parametrize("epoch", ["9" * 14, "9" * 30, "²"])
+def test_an_epoch_of_no_calendar_loses_no_checkpoint(
+    epoch: str, walker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    assert save(tmp_path, walker.net.Walker()).created.startswith("2")
 
 
 def test_rehearsal_takes_what_is_shared_from_the_application(project: Any, tmp_path: Path) -> None:
