@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from codevault import userdir
 from codevault.build import build, check_kept, own
 from codevault.checkpoint import PROBE, WEIGHTS, read_member
-from codevault.errors import ProbeWarning
+from codevault.errors import ProbeError, ProbeWarning
 from codevault.splint import Splint
 
 if TYPE_CHECKING:
@@ -188,4 +188,27 @@ def replay_probe(policy: Any, checkpoint: Checkpoint, where: str, level: int) ->
         text = f"{where} has no probe: nothing shows that it behaves"
         warnings.warn(text, ProbeWarning, level + 1)
         return None
-    return check(policy, from_bytes(read_member(checkpoint, PROBE)), where)
+    try:
+        return check(policy, from_bytes(read_member(checkpoint, PROBE)), where)
+    except ProbeError as error:
+        raise _of_other_precision(error, policy, checkpoint, where) from error.__cause__
+
+
+def _of_other_precision(
+    error: ProbeError, policy: Any, checkpoint: Checkpoint, where: str
+) -> ProbeError:
+    """The error; where the policy was cast after it was made, with what casts it again."""
+    from codevault import weights
+
+    built = policy.state_dict()
+    pairs = {
+        (str(saved.dtype), str(built[key].dtype))
+        for key, saved in weights.map_weights(checkpoint).items()
+        if key in built and saved.is_floating_point() and saved.dtype != built[key].dtype
+    }
+    if len(pairs) != 1:
+        return error
+    ((saved_in, built_in),) = pairs
+    why = f"{error.why}; its weights were saved in {saved_in}, and its code makes it in {built_in}"
+    hint = f"codevault.load_policy({where!r}, probe=False).to({saved_in})"
+    return ProbeError(error.what, why, hint)

@@ -176,9 +176,10 @@ def legacy(where: str, form: str, code: str = "--repo URL_OR_PATH --commit SHA")
     elif form == TORCHSCRIPT:
         script = f"import torch; torch.save(torch.jit.load({where!r}).state_dict(), 'weights.pt')"
         hint = f"python -c {shlex.quote(script)}  # if you trust it; then convert weights.pt"
+    pickled = form not in (METTA, BUNDLE, SAFETENSORS)
     return LegacyFormError(
         f"{where} is {form}, not a codevault checkpoint",
-        "it names no code to run it with, and a pickle runs code when it is read",
+        f"it names no code to run it with{', and a pickle runs code when it is read' * pickled}",
         hint,
         form,
     )

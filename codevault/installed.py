@@ -40,6 +40,12 @@ def code_of(target: Any, policy: type, shared: Sequence[str]) -> Captured:
             f"the policy is a {policy.__module__}.{policy.__qualname__}, which is other code",
             "name a class or function of the policy's own code",
         )
+    if top == "torch":
+        raise CaptureError(
+            f"the policy is a {target.__module__}.{target.__qualname__}, a class of torch itself",
+            "a checkpoint names code of yours that makes it, and torch does not travel",
+            'save_policy(..., architecture={"class_path": "pkg.mod:make_policy"})  # your function',
+        )
     names = metadata.packages_distributions().get(top, [])
     if not names:
         raise CaptureError(

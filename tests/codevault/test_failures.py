@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
+import safetensors.torch
 import torch
 from click.testing import CliRunner
 
@@ -352,6 +353,34 @@ def test_loads_and_behaves_otherwise(best: str, walker: Any) -> None:
     with pytest.raises(ProbeError) as caught:
         codevault.load_policy(best, code=splint)
     told(caught.value, "does not behave as it was saved", "max ", "scale ", "probe=False")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_policy_that_was_cast_after_it_was_made(
+    dtype: torch.dtype, walker: Any, tmp_path: Path
+) -> None:
+    policy, path = walker.net.Walker().to(dtype), str(tmp_path / "best.mpt")
+    obs = torch.ones(2, 4, dtype=dtype)
+    codevault.save_policy(path, policy, probe=obs)
+    with pytest.raises(ProbeError) as caught:
+        codevault.load_policy(path)
+    assert f"saved in {dtype}, and its code makes it in torch.float32" in caught.value.why
+    again = eval(caught.value.hint)
+    assert torch.allclose(again(obs), policy(obs))
+
+
+def test_a_policy_of_torchs_own_class(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError) as caught:
+        codevault.save_policy(tmp_path / "a.mpt", torch.nn.Sequential(torch.nn.Linear(4, 2)))
+    told(caught.value, "torch.nn.modules.container.Sequential", "architecture=", "your function")
+
+
+def test_an_old_file_without_a_pickle_is_not_told_of_pickles(tmp_path: Path) -> None:
+    path = tmp_path / "old.safetensors"
+    safetensors.torch.save_file({"w": torch.ones(1)}, path)
+    with pytest.raises(LegacyFormError) as caught:
+        codevault.load_policy(path)
+    assert "pickle" not in str(caught.value)
 
 
 def test_no_probe(walker: Any, tmp_path: Path) -> None:
