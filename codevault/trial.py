@@ -13,7 +13,7 @@ from codevault.memory import filled
 from codevault.nest import Nest, equal, is_tensordict, others, pack, same, unpack
 from codevault.noise import shake, shaken
 from codevault.rng import own_state, set_own_state
-from codevault.understudy import owners, understudy_of
+from codevault.understudy import owners, slots_of, understudy_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -120,6 +120,7 @@ def _remembered(policy: Any) -> dict[str, Nest]:
     found = {}
     for path, owner in owners(policy):
         values = {name: value for name, value in vars(owner).items() if name not in _INTERNAL}
+        values |= slots_of(owner)
         if isinstance(owner, torch.nn.Module):
             transient = owner._non_persistent_buffers_set
             values |= {n: b for n, b in owner._buffers.items() if n in transient}
@@ -156,7 +157,7 @@ def _restore(policy: Any, state: Mapping[str, Any]) -> list[str]:
         try:
             if name == _GENERATOR:
                 path, _, name = path.rpartition(".")
-                set_own_state(vars(places[path])[name], value)
+                set_own_state(getattr(places[path], name), value)
             else:
                 setattr(places[path], name, value)
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError):

@@ -61,6 +61,7 @@ def understudy_of(policy: Any, seed: int) -> Iterator[Stage]:
         seen: set[int] = set()
         for _, owner in owners(policy):
             _keep(vars(owner), undo, seen, 0)
+            _keep_slots(owner, undo, seen)
     actor = policy if double is None else double
     kind = device_of(policy).type
     with (
@@ -138,10 +139,21 @@ def _copy(policy: Any) -> Any:
     except Exception:
         return None
     known = {id(owner) for owner in originals}
+    doubles = [owner for _, owner in owners(result)]
     # A __deepcopy__ that returns the same object isolates nothing, and neither does a function.
-    if result is policy or any(id(owner) in known for _, owner in owners(result)):
+    if result is policy or any(id(owner) in known for owner in doubles):
         return None
-    return result
+    # torch's modules are copied without what their __slots__ hold.
+    slots = [[slots_of(owner).keys() for owner in side] for side in (originals, doubles)]
+    return result if slots[0] == slots[1] else None
+
+
+def slots_of(owner: Any) -> dict[str, Any]:
+    """What an object keeps in the `__slots__` of its class, which `vars` does not tell."""
+    named = [vars(cls).get("__slots__", ()) for cls in type(owner).__mro__]
+    names = [name for text in named for name in ([text] if isinstance(text, str) else text)]
+    places = [name for name in names if not name.startswith("__")]
+    return {name: getattr(owner, name) for name in places if hasattr(owner, name)}
 
 
 def _twin(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
@@ -188,6 +200,12 @@ def _keep(value: Any, undo: list[Callable[[], None]], seen: set[int], depth: int
             _keep(item, undo, seen, depth + 1)
     elif (state := own_state(value)) is not None:
         undo.append(partial(set_own_state, value, state))
+
+
+def _keep_slots(owner: Any, undo: list[Callable[[], None]], seen: set[int]) -> None:
+    for name, value in slots_of(owner).items():
+        undo.append(partial(setattr, owner, name, value))
+        _keep(value, undo, seen, 1)
 
 
 def _keep_tensor(value: torch.Tensor, undo: list[Callable[[], None]]) -> None:

@@ -215,6 +215,25 @@ def test_those_that_cannot_be_copied_run_themselves(make: Callable[[], nn.Module
         assert stage.isolated
 
 
+def test_what_slots_hold_is_part_of_a_policy() -> None:
+    class Slotted(Mlp):
+        __slots__ = ("count",)
+        count: torch.Tensor
+
+        def forward(self, obs: torch.Tensor) -> Any:
+            self.count = self.count + 1
+            return super().forward(obs).logits + self.count
+
+    policy = made(Slotted)
+    policy.count = torch.full((), 3.0)
+    recorded = probes.record(policy, OBS)
+    assert policy.count == 3.0
+    fresh = made(Slotted)
+    fresh.count = torch.zeros(())
+    assert probes.check(fresh, probefile.from_bytes(probefile.to_bytes(recorded)), "a.mpt").ok
+    assert fresh.count == 0.0
+
+
 def test_a_policy_that_raises_stays_as_it_was() -> None:
     class Failing(Uncopyable):
         def forward(self, obs: Any) -> Any:
