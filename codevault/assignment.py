@@ -53,8 +53,7 @@ def assign(policy: Any, tensors: Mapping[str, torch.Tensor], *, where: str, hint
     if targets is None:
         _load_plainly(policy, tensors, where, hint)
         return
-    faults = _faults(policy, targets, tensors)
-    if faults:
+    if faults := _faults(policy, targets, tensors):
         raise _error(where, faults, hint)
     alone = _users(torch.empty(1, device="cpu"))
     with torch.no_grad():
@@ -128,6 +127,7 @@ def _is_simple(tensor: torch.Tensor) -> bool:
         and tensor.layout is torch.strided
         and not tensor.is_meta
         and not tensor.is_quantized
+        and torch._debug_has_internal_overlap(tensor) != 1  # expanded: it takes no copy
     )
 
 

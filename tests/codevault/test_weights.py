@@ -611,6 +611,16 @@ def test_objects_that_are_no_modules() -> None:
         weights.assign(object(), {"w": torch.ones(2)}, where="t")
 
 
+def test_a_buffer_that_takes_no_copy_is_a_fault_and_not_a_strangers_error() -> None:
+    class Expanded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("rows", torch.rand(1, 4).expand(3, 4))
+
+    with pytest.raises(StateDictError, match=r"rows(.|\n)*single memory location"):
+        weights.assign(Expanded(), {"rows": torch.zeros(3, 4)}, where="t")
+
+
 def test_keys_below_an_absent_submodule_are_taken_as_torch_takes_them() -> None:
     policy = Scalars()
     state = dict(policy.state_dict()) | {"gone.weight": torch.zeros(2)}
