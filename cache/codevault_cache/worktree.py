@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -118,7 +119,7 @@ def read_worktree(
             raise CommitNotFound(
                 f"The repository {place!r} has no commit yet.",
                 "A snapshot is a commit, and changes to it.",
-                "git commit",
+                f"git -C {shlex.quote(place)} commit --allow-empty -m start",
             ) from None
         store = stack.enter_context(read_only(found.objects, head))
         source = source_at(Objects(store), head, place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -368,8 +369,11 @@ def test_find_worktree(work: Any, tmp_path: Path) -> None:
 
 
 def test_no_repository_and_no_commit(make_repo: Any, tmp_path: Path) -> None:
-    with pytest.raises(errors.CommitNotFound):
-        read_worktree(str(make_repo().top))
+    unborn = make_repo()
+    with pytest.raises(errors.CommitNotFound) as caught:
+        read_worktree(str(unborn.top))
+    subprocess.run(shlex.split(caught.value.hint), check=True, capture_output=True)
+    assert read_worktree(str(unborn.top)).overlay is None
     (tmp_path / "plain").mkdir()
     with pytest.raises(errors.RepositoryNotFound):
         read_worktree(str(tmp_path / "plain"))
