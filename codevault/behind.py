@@ -19,12 +19,14 @@ class Behind:
     """
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, "codevault-checkpoints")
+        self._pool: ThreadPoolExecutor | None = None
         self._pending: list[Future[None]] = []
         self._end = weakref.finalize(self, _tell, self._pending)
 
     def submit(self, call: Callable[..., None], *args: Any) -> None:
         """Makes a call when those before it are done."""
+        if self._pool is None:  # the first call, or the first after `close`
+            self._pool = ThreadPoolExecutor(1, "codevault-checkpoints")
         self._pending.append(self._pool.submit(call, *args))
 
     def wait(self) -> None:
@@ -37,7 +39,9 @@ class Behind:
         try:
             self.wait()
         finally:
-            self._pool.shutdown()
+            if self._pool is not None:
+                self._pool.shutdown()
+            self._pool = None
 
 
 def _tell(pending: list[Future[None]]) -> None:

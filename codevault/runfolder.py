@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import math
+import operator
 import os
 import re
+import shlex
 import time
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from codevault.errors import CaptureError, CheckpointError
 from codevault.show import read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
 
 _NAME: Final = re.compile(r"epoch-(\d{8,})\.mpt")
 _TRAINER: Final = re.compile(r"epoch-(\d{8,})\.[0-9a-f]{12}\.trainer")
@@ -74,6 +77,37 @@ def epochs(folder: str) -> list[int]:
     return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
 
 
+def numbered(epoch: int | None, known: Sequence[int]) -> int:
+    """The epoch to save: the given one, or one more than the last of those that are `known`.
+
+    Raises:
+        CaptureError: It is no number under which a checkpoint would be found again.
+    """
+    if epoch is None:
+        return [-1, *known][-1] + 1
+    with contextlib.suppress(TypeError):
+        if operator.index(epoch) >= 0:
+            return operator.index(epoch)
+    raise CaptureError(
+        f"epoch={epoch!r} is no epoch",
+        "epochs are whole numbers, from 0 on",
+        "run.save(policy, optimizer)  # one more than the last",
+    )
+
+
+def make(folder: str) -> None:
+    """Makes a run's folder, unless it is there.
+
+    Raises:
+        CheckpointError: It cannot be made.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        hint = f"ls -ld {shlex.quote(folder)} {shlex.quote(os.path.dirname(folder) or '.')}"
+        raise CheckpointError(f"{folder} cannot be made", str(error), hint) from error
+
+
 def described(folder: str, epoch: int) -> RunCheckpoint:
     """What the checkpoint of an epoch says; its weights are not opened.
 
@@ -88,9 +122,22 @@ def described(folder: str, epoch: int) -> RunCheckpoint:
 
 
 def recorded(metrics: Mapping[str, float]) -> dict[str, float | str]:
-    """Metrics as the manifest holds them: JSON has no infinities and no NaN."""
-    values = {name: float(value) for name, value in metrics.items()}
+    """Metrics as the manifest holds them: JSON has no infinities and no NaN.
+
+    Raises:
+        CaptureError: One is no number.
+    """
+    values = {name: _number(name, value) for name, value in metrics.items()}
     return {k: v if math.isfinite(v) else repr(v) for k, v in values.items()}
+
+
+def _number(name: str, value: float) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        what = f"metrics[{name!r}] is no number, but a {type(value).__qualname__}"
+        hint = "run.save(policy, optimizer, metrics={'score': 0.93})"
+        raise CaptureError(what, str(error), hint) from None
 
 
 def ranked(checkpoints: Sequence[RunCheckpoint], keep: Keep) -> list[RunCheckpoint]:
@@ -100,30 +147,54 @@ def ranked(checkpoints: Sequence[RunCheckpoint], keep: Keep) -> list[RunCheckpoi
     return sorted(having, key=lambda c: (sign * c.metrics[keep.metric], -c.epoch))
 
 
-def prune(folder: str, keep: Keep) -> None:
+def prune(folder: str, keep: Keep, mine: Set[str]) -> None:
     """Deletes what no rule keeps: a checkpoint first, then its trainer's state.
 
-    What a killed trainer left half written goes too, once nobody can be writing it any more.
+    What a killed trainer left half written goes too, once nobody can be writing it any more:
+    another process may save here as well, such as the one whose run was resumed. `mine` are the
+    trainer's states that this one wrote.
     """
     there = epochs(folder)
     if keep.last is not None and len(there) > keep.last:
-        best = ranked([described(folder, e) for e in there], keep)[: keep.best] if keep.best else []
-        kept = {*there[-keep.last :], *(c.epoch for c in best)}
+        found = [c for c in (_readable(folder, e) for e in there) if c] if keep.best else []
+        kept = {*there[-keep.last :], *(c.epoch for c in ranked(found, keep)[: keep.best])}
         for epoch in set(there) - kept:
-            os.unlink(path_of(folder, epoch))
-    left = set(epochs(folder))
+            _remove(path_of(folder, epoch))
+    left, stale = set(epochs(folder)), time.time() - _STALE
     for epoch, states in _trainers(folder).items():
-        kept_states = states if epoch in left else []
-        if len(kept_states) > 1:  # it was saved again: its checkpoint tells which one counts
-            kept_states = [trainer_of(folder, epoch, described(folder, epoch).trainer)]
-        for path in set(states) - set(kept_states):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+        used = states if epoch in left else []
+        if len(used) > 1 and (named := _readable(folder, epoch)) is not None:
+            # It was saved again: its checkpoint tells which one counts.
+            used = [trainer_of(folder, epoch, named.trainer)]
+        removed = epoch in there and epoch not in left
+        for path in set(states) - set(used):
+            if removed or path in mine or _written(path) < stale:
+                _remove(path)
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
-        with contextlib.suppress(FileNotFoundError):
-            if _PARTIAL.fullmatch(name) and time.time() - os.lstat(path).st_mtime > _STALE:
-                os.unlink(path)
+        if _PARTIAL.fullmatch(name) and _written(path) < stale:
+            _remove(path)
+
+
+def _readable(folder: str, epoch: int) -> RunCheckpoint | None:
+    """As `described`; None for one that is damaged, or that another process took away."""
+    try:
+        return described(folder, epoch)
+    except CheckpointError:
+        return None
+
+
+def _written(path: str) -> float:
+    """When a file was last written to; never, if it is gone."""
+    try:
+        return os.lstat(path).st_mtime
+    except FileNotFoundError:
+        return -math.inf
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _trainers(folder: str) -> Mapping[int, list[str]]:

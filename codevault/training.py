@@ -92,6 +92,7 @@ class CheckpointManager:
         self._code: Captured | None = None
         self._weights: Mapping[str, Any] = {}  # memory that each save copies into
         self._trainer: Mapping[str, Any] = {}
+        self._states: set[str] = set()  # files of trainers' states that this manager wrote
         self._writer = Behind()
 
     def save(
@@ -124,7 +125,7 @@ class CheckpointManager:
         """
         self.wait()
         known = epochs(self.run_dir)
-        number = [-1, *known][-1] + 1 if epoch is None else epoch
+        number = runfolder.numbered(epoch, known)
         facts = {"epoch": number, "metrics": runfolder.recorded(metrics or {})}
         how = (self._architecture, self._env, self._said, self._probe)
         policy_part = draft(policy, *how, facts, embed=False, code=self._code)
@@ -136,7 +137,7 @@ class CheckpointManager:
             trainerstate.TrainerState(saved, trainerstate.generators(), state), self._trainer
         )
         self._trainer = trainer.tensors
-        os.makedirs(self.run_dir, exist_ok=True)
+        runfolder.make(self.run_dir)
         if known:
             self._writer.submit(self._write, number, policy_part, trainer)
         else:
@@ -148,7 +149,7 @@ class CheckpointManager:
         self._writer.wait()
 
     def close(self) -> None:
-        """Waits for the last save, and ends the writing thread."""
+        """Waits for the last save, and ends the writing thread; a further save starts another."""
         self._writer.close()
 
     def __enter__(self) -> Self:
@@ -240,7 +241,9 @@ class CheckpointManager:
     def _write(self, epoch: int, part: Draft, trainer: Nest, *, rehearse: bool = False) -> None:
         """The trainer's state first: a checkpoint that is there can be resumed, and names it."""
         prepared = trainerstate.prepare(trainer)
-        trainerstate.write(prepared, trainer_of(self.run_dir, epoch, prepared.sha256))
+        path = trainer_of(self.run_dir, epoch, prepared.sha256)
+        trainerstate.write(prepared, path)
+        self._states.add(path)
         named = {**part.metadata, "trainer": prepared.sha256}
         write(replace(part, metadata=named), path_of(self.run_dir, epoch), rehearse=rehearse)
-        runfolder.prune(self.run_dir, self._keep)
+        runfolder.prune(self.run_dir, self._keep, self._states)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
@@ -393,6 +394,81 @@ def test_listing_never_reads_weights(walker: Any, tmp_path: Path, quick: list[st
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True
     )
     assert done.stdout.strip() == str([{"score": 2.0}]), done.stderr
+
+
+def _next(calls: list[Any], *args: Any, **options: Any) -> Any:
+    return calls.pop()(*args, **options)
+
+
+def test_a_second_trainer_in_the_folder_takes_nothing_that_is_being_saved(
+    walker: Any, tmp_path: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a job is resumed while the one before still ends."""
+    policy, optimizer = fresh(walker)
+    one = codevault.CheckpointManager(tmp_path, keep_last=2, keep_best=1)
+    two = codevault.CheckpointManager(tmp_path, keep_last=2, keep_best=1)
+    one.save(policy, optimizer, 0, {"score": 1.0})
+
+    def late(part: Any, path: str, *, rehearse: bool) -> Any:
+        two.save(policy, optimizer, 7, {"score": 2.0}, state="two")
+        two.save(policy, optimizer, 8, {"score": 3.0}, state="two")
+        two.wait()
+        return write(part, path, rehearse=rehearse)
+
+    for epoch in (5, 8):  # one that the other does not know, and one that it saves as well
+        with monkeypatch.context() as patch:
+            calls = [write, write, late]
+            patch.setattr("codevault.training.write", functools.partial(_next, calls))
+            one.save(policy, optimizer, epoch, {"score": 9.0}, state="one")
+            one.wait()
+        resumed = one.resume(policy, optimizer, epoch=epoch)
+        assert resumed is not None
+        assert resumed.state == "one"
+
+
+def test_a_checkpoint_that_another_process_takes_away_stops_no_training(
+    walker: Any, tmp_path: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = walker.net.Walker()
+    with codevault.CheckpointManager(tmp_path, keep_last=1, keep_best=1) as run:
+        run.save(policy, metrics={"score": 1.0})
+        run.save(policy, metrics={"score": 3.0})
+        run.wait()
+        (tmp_path / "epoch-00000001.mpt").write_bytes(b"PK")  # damaged: not the best of anything
+        listed = [0, 1, 2, 9]
+        monkeypatch.setattr("codevault.runfolder.epochs", lambda _: listed)  # 0 and 9 are gone
+        run.save(policy, epoch=2, metrics={"score": 2.0})
+        run.wait()
+    assert {path.name for path in tmp_path.glob("*.mpt")} == {"epoch-00000002.mpt"}
+
+
+@pytest.mark.parametrize("epoch", [-3, 1.5, "7"])
+def test_a_checkpoint_that_would_not_be_found_again_is_not_saved(
+    epoch: Any, walker: Any, tmp_path: Path, quick: list[str]
+) -> None:
+    run = codevault.CheckpointManager(tmp_path)
+    with pytest.raises(CaptureError, match="is no epoch"):
+        run.save(walker.net.Walker(), epoch=epoch)
+    run.save(walker.net.Walker(), epoch=np.int64(4))  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.glob("*.mpt")] == ["epoch-00000004.mpt"]
+
+
+def test_what_save_cannot_use_is_named(walker: Any, tmp_path: Path, quick: list[str]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match="file/run cannot be made"):
+        codevault.CheckpointManager(tmp_path / "file" / "run").save(walker.net.Walker())
+    metrics: Any = {"loss": "low"}
+    with pytest.raises(CaptureError, match=r"metrics\['loss'\] is no number, but a str"):
+        codevault.CheckpointManager(tmp_path).save(walker.net.Walker(), metrics=metrics)
+
+
+def test_a_closed_run_can_go_on(walker: Any, tmp_path: Path, quick: list[str]) -> None:
+    run = codevault.CheckpointManager(tmp_path)
+    for _ in range(2):
+        run.save(walker.net.Walker())
+        run.save(walker.net.Walker())
+        run.close()
+    assert [c.epoch for c in run.checkpoints()] == [0, 1, 2, 3]
 
 
 def test_what_a_killed_trainer_left_half_written_is_removed_later(
