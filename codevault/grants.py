@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from codevault import userdir
-from codevault.errors import CodevaultError, CodevaultWarning
+from codevault.errors import CodevaultError, CodevaultWarning, UsageError
 from codevault.repositories import canonical, unreadable
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def public_key(text: str) -> str:
                 given = file.readline(1 << 16).strip()
     found = _KEY.match(given)
     if found is None:
-        raise CodevaultError(
+        raise UsageError(
             f"{text[:80]!r} is no OpenSSH public key",
             "neither a key nor a readable .pub file",
             "codevault trust add REPO --signed-by ~/.ssh/id_ed25519.pub",

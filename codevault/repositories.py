@@ -7,13 +7,14 @@ import re
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
-from codevault.errors import CodevaultError
+from codevault.errors import UsageError
 
 _SCP: Final = re.compile(
     r"(?:(?P<user>[^@/:]+)@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?!/)(?P<path>[^:]+)"
 )
 _PORTS: Final = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
-_FORMS: Final = "codevault trust add https://host/owner/repo (or …@COMMIT, or sha256:CHECKPOINT)"
+_BARE: Final = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?:/[A-Za-z0-9._-]+)+")
+_FORMS: Final = "codevault trust add https://host/owner/repo  # or …@COMMIT, or sha256:CHECKPOINT"
 
 
 def canonical(repo: str) -> str:
@@ -24,7 +25,7 @@ def canonical(repo: str) -> str:
     `file://` become `file://` with the real path.
 
     Raises:
-        CodevaultError: The address cannot be read, or climbs with `..`.
+        UsageError: The address cannot be read, climbs with `..`, or is a pattern.
     """
     if not repo.isprintable():
         raise unreadable(ascii(repo), "it has unprintable characters")
@@ -60,6 +61,8 @@ def _canonical(scheme: str, host: str, port: int | None, path: str) -> str:
     segments = [s for s in path.removesuffix("/").removesuffix(".git").split("/") if s]
     if any(unquote(s) in (".", "..") for s in segments) or not segments:
         raise unreadable(f"{scheme}://{host}{path}", "its path climbs or is empty")
+    if any(set(unquote(s)) & set("*?[") for s in segments):
+        raise unreadable(f"{scheme}://{host}{path}", "a grant names one repository, not a pattern")
     try:
         ascii_host = host.lower().encode("idna").decode()
     except UnicodeError:
@@ -69,7 +72,8 @@ def _canonical(scheme: str, host: str, port: int | None, path: str) -> str:
     return f"{scheme}://{ascii_host}{f':{port}' if port else ''}/{'/'.join(segments)}"
 
 
-def unreadable(text: str, why: str) -> CodevaultError:
+def unreadable(text: str, why: str) -> UsageError:
     """The error for a text that is no grant."""
     shown = re.sub(r"//[^/@]*@", "//", text)[:200]
-    return CodevaultError(f"{shown!r} is no grant", why, _FORMS)
+    hint = f"codevault trust add https://{shown}" if _BARE.fullmatch(shown) else _FORMS
+    return UsageError(f"{shown!r} is no grant", why, hint)

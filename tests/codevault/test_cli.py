@@ -119,7 +119,8 @@ def test_trust_verbs() -> None:
     ]
     assert run("trust", "rm", "ssh://git@github.com/a/b").exit_code == 0
     assert run("trust", "rm", "https://github.com/a/b").exit_code == 1
-    assert run("trust", "add", "https://github.com/a/../b").exit_code == 1
+    assert run("trust", "add", "https://github.com/a/../b").exit_code == 2
+    assert run("trust", "add", "https://github.com/a/b", "--signed-by", "nobody").exit_code == 2
 
 
 def test_demo(capfd: pytest.CaptureFixture[str]) -> None:

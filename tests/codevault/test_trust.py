@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import codevault
 from codevault import grants, userdir
-from codevault.errors import CodeError, CodevaultError, RefusedError
+from codevault.errors import CodeError, CodevaultError, RefusedError, UsageError
 from codevault.repositories import canonical
 
 if TYPE_CHECKING:
@@ -432,6 +432,9 @@ def test_a_port_is_no_part_of_an_address_of_numbers() -> None:
         "ftp://example.org/a",
         "https://[broken/a",
         "https://example.org/a?b=c",
+        "https://example.org/owner/*",
+        "https://example.org/owner/%2a",
+        "git@example.org:owner/[ab]",
         "github.com/owner/repo",
         "sha256:abcd1234",
         "https://github.com/o/r@main",
@@ -443,6 +446,17 @@ def test_a_port_is_no_part_of_an_address_of_numbers() -> None:
 def test_addresses_that_cannot_be_granted(url: str) -> None:
     with pytest.raises(CodevaultError):
         grants.grant(url)
+
+
+def test_a_line_for_what_is_no_grant_can_be_pasted() -> None:
+    with pytest.raises(UsageError) as caught:
+        grants.grant("github.com/owner/repo.git")
+    line = shlex.split(caught.value.hint, comments=True)
+    assert line[:3] == ["codevault", "trust", "add"]
+    assert str(grants.grant(line[3])) == "https://github.com/owner/repo"
+    with pytest.raises(UsageError) as caught:
+        grants.grant("https://github.com/owner/*")
+    assert shlex.split(caught.value.hint, comments=True)[3:] == ["https://host/owner/repo"]
 
 
 @given(st.text(max_size=60))
