@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
+from codevault import handover
 from codevault.archive import RESTORE
 from codevault.checkpoint import ARCHITECTURE, read_member
 from codevault.errors import BuildError, CaptureError, CheckpointError
@@ -139,9 +140,8 @@ def _encode(value: Any, name_of: NameOf, where: str) -> Any:
         return {"$ref": name_of(value, where)}
     raise CaptureError(
         f"{where} is a {type(value).__module__}.{type(value).__qualname__}, which is no plain data",
-        "a checkpoint holds no pickles: values are plain data, models of the code's own or shared "
-        "classes, and references to such classes and functions",
-        f"hand {where} over as plain data, and let a function of your code make the object of it",
+        "a checkpoint holds no pickles: only plain data, and what own or shared code defines",
+        handover.line(value, where),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import datetime
 import enum
@@ -9,8 +10,11 @@ import hashlib
 import sys
 import time
 import tracemalloc
-from typing import TYPE_CHECKING, Any
+import types
+from pathlib import Path
+from typing import Any
 
+import numpy
 import pytest
 import torch
 from hypothesis import given
@@ -23,9 +27,6 @@ from codevault.errors import BuildError, CaptureError, CheckpointError
 from codevault.forms import plain_yaml
 from codevault.manifest import Manifest
 from codevault.weights import prepare
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CONFIG = {
     "src/gait/__init__.py": "",
@@ -389,3 +390,44 @@ def test_texts_like_numbers_stay_texts(tmp_path: Path) -> None:
         "args": values,
         "kwargs": {"<<": 1, "=": 2},
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (Path("runs/a"), "runs/a"),
+        ({3, 1}, [1, 3]),
+        (torch.bfloat16, "torch.bfloat16"),
+        (torch.device("cpu"), "cpu"),
+        (torch.arange(3), [0, 1, 2]),
+        (torch.nn.Parameter(torch.ones(1)), [1.0]),
+        (numpy.arange(3), [0, 1, 2]),
+        (numpy.int64(4), 4),
+        (argparse.Namespace(hidden=8), {"hidden": 8}),
+        (types.SimpleNamespace(hidden=8), {"hidden": 8}),
+    ],
+)
+def test_the_line_for_a_value_that_is_no_plain_data_makes_plain_data_of_it(
+    value: Any, plain: Any
+) -> None:
+    with pytest.raises(CaptureError, match="is no plain data") as caught:
+        arch.encode(value, str, "value")
+    made = eval(caught.value.hint)
+    assert made == plain
+    assert arch.encode(made, str, "value") == plain
+
+
+def test_an_omegaconf_argument_has_its_line_too() -> None:
+    omegaconf = pytest.importorskip("omegaconf")
+    value = omegaconf.OmegaConf.create({"hidden": 8, "twice": "${hidden}"})
+    with pytest.raises(CaptureError) as caught:
+        arch.encode({"cfg": value}, str, "kwargs")
+    names = {"OmegaConf": omegaconf.OmegaConf, "kwargs": types.SimpleNamespace(cfg=value)}
+    assert eval(caught.value.hint, names) == {"hidden": 8, "twice": 8}
+
+
+def test_a_module_as_an_argument_wants_a_function_that_makes_it() -> None:
+    with pytest.raises(CaptureError) as caught:
+        arch.encode([torch.nn.ReLU()], str, "args")
+    assert "make_policy" in caught.value.hint
+    assert "args[0]" in caught.value.hint
