@@ -150,7 +150,7 @@ def add(text: str) -> Grant:
 
 
 def remove(text: str) -> Grant:
-    """Takes a grant out of the user's file.
+    """Takes a grant out of the user's file; a repository's with those that demand signatures.
 
     Raises:
         CodevaultError: The text is no grant, there is no such grant, or the file cannot be used.
@@ -158,12 +158,17 @@ def remove(text: str) -> Grant:
     old = grant(text)
     with _locked():
         lines = _lines()
-        kept = [line for line in lines if _tried(line) != old]
+        kept = [line for line in lines if not _is_taken(_tried(line), old)]
         if len(kept) == len(lines):
             path = userdir.grants_file()
             raise CodevaultError(f"{old} is not granted", path, "codevault trust ls")
         _write(kept)
     return old
+
+
+def _is_taken(there: Grant | None, old: Grant) -> bool:
+    whole = there is not None and old == Grant(repo=there.repo) and there.commit is None
+    return there == old or (whole and old.repo is not None)
 
 
 def _parsed(line: str) -> Grant | None:

@@ -122,6 +122,11 @@ def test_the_command_demands_signatures(keys: Any, tmp_path: Path) -> None:
         done = run("add", *wrong)
         assert done.exit_code != 0
         assert "is no" in done.output
+    run("add", f"{repo}@{'a' * 40}", f"{repo}2", f"sha256:{'1' * 64}")
+    assert run("rm", repo).exit_code == 0  # what nobody can type goes by the repository's name
+    left = [f"{repo}@{'a' * 40}", f"{repo}2", f"sha256:{'1' * 64}"]
+    assert [str(g) for g in grants.user_grants()] == left
+    assert run("rm", repo).exit_code == 1
 
 
 @pytest.mark.parametrize("key", ["", "ssh-ed25519", "ssh-dss AAAA", "ssh-ed25519 short", "a\nb"])
