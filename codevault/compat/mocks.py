@@ -183,15 +183,19 @@ class MockPolicyRecord(PolicyRecord):
     @classmethod
     def from_key_and_version(
         cls,
-        policy_key: str,
-        policy_version: int,
+        policy_key: str = "",
+        policy_version: int = 0,
         policy_store: PolicyStore | None = None,
         run_name: str = "test_run",
+        *,
+        key: str | None = None,
+        version: int | None = None,
     ) -> MockPolicyRecord:
-        """A record with this address and epoch."""
+        """A record with this address and epoch; the last class called them `key` and `version`."""
         deprecated("MockPolicyRecord", _INSTEAD)
+        uri, epoch = policy_key if key is None else key, policy_version
         with inside():
-            return cls(policy_store, run_name, policy_key, epoch=policy_version)
+            return cls(policy_store, run_name, uri, epoch=epoch if version is None else version)
 
     @property
     def policy(self) -> Any:

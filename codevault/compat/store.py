@@ -106,11 +106,14 @@ class PolicyStore:
         raise ValueError(f"Invalid selector type: {selector_type}")
 
     def policy_record_or_mock(
-        self, policy_uri: str | None, run_name: str = "mock_run"
+        self,
+        policy_uri: str | None,
+        run_name: str = "mock_run",
+        selector_type: PolicySelectorType = "top",
     ) -> PolicyRecord:
         """The record at an address, or a mock where there is no address."""
         if policy_uri is not None:
-            return self.policy_record(policy_uri)
+            return self.policy_record(policy_uri, selector_type)
         from codevault.compat.mocks import MockPolicyRecord
 
         with inside():

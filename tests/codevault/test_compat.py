@@ -211,6 +211,11 @@ def test_records_are_selected(run: tuple[PolicyStore, str]) -> None:
 def test_a_record_or_a_mock(run: tuple[PolicyStore, str]) -> None:
     store, folder = run
     assert store.policy_record_or_mock(folder, "run").metadata.epoch == 10
+    best, last = (store.policy_record_or_mock(folder, selector_type=s) for s in ("top", "latest"))
+    assert (best.uri, last.uri) == (
+        store.policy_record(folder).uri,
+        store.policy_record(folder, "latest").uri,
+    )
     mock = store.policy_record_or_mock(None)
     assert isinstance(mock, MockPolicyRecord)
     assert mock.run_name == "mock_run"
@@ -352,6 +357,8 @@ def test_mock_agent_hands_the_mapping_to_its_components() -> None:
 def test_mock_records() -> None:
     record = MockPolicyRecord.from_key_and_version("test_policy", 1)
     assert (record.uri, record.run_name, record.metadata.epoch) == ("test_policy", "test_run", 1)
+    last = MockPolicyRecord.from_key_and_version(key="test_policy", version=2)
+    assert (last.uri, last.metadata.epoch) == ("test_policy", 2)
     assert record.policy(torch.zeros(2, 10)).shape == (2, 10)
     assert {"_core_", "_value_", "_action_"} <= set(record.policy.components)
     assert MockPolicyRecord(uri="mock://test", epoch=3, score=0.5).metadata.score == 0.5
