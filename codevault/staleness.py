@@ -12,6 +12,7 @@ import functools
 import os
 import sys
 import time
+from importlib.machinery import SourceFileLoader
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,8 +56,13 @@ def _differs(own: OwnModule) -> bool:
             code = compile(file.read(), own.file, "exec", dont_inherit=True)
     except (OSError, SyntaxError, ValueError):
         return True
+    module = sys.modules[own.loaded]
+    loader = getattr(module, "__loader__", None)
+    compiles = getattr(type(loader), "source_to_code", None)
+    if loader is not None and compiles is not SourceFileLoader.source_to_code:
+        return False  # pytest's and the like compile something else than the text
     there = {_normal(nested) for nested in _nested(code)}
-    running = _running(sys.modules[own.loaded], os.path.realpath(own.file))
+    running = _running(module, os.path.realpath(own.file))
     return any(_normal(code) not in there for code in running)
 
 

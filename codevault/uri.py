@@ -160,7 +160,7 @@ def _explained(text: str, done: str = "read") -> Iterator[None]:
             package = error.name or _PACKAGES.get(scheme, scheme)
             hint = f"python -m pip install {shlex.quote(package)}"
         elif isinstance(error, IsADirectoryError):
-            folder = _scrubbed(text, text) + "/"
+            folder = _scrubbed(text, text).rstrip("/") + "/"
             hint = f"codevault prefetch {shlex.quote(folder)}"
         cause: BaseException = error
         if isinstance(error, FileNotFoundError) and error.__cause__ is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from _pytest.assertion.rewrite import AssertionRewritingHook
 
 import codevault
 from codevault.errors import CodeChangedWarning
@@ -95,6 +98,21 @@ def test_deleted_module_is_a_warning_too(edited: Any, tmp_path: Path) -> None:
     edited.write({"src/walker/scale.py": None})
     with pytest.warns(CodeChangedWarning, match=r"walker\.scale"):
         save(tmp_path, policy)
+
+
+def test_what_a_loader_rewrites_is_no_edit(edited: Any, tmp_path: Path) -> None:
+    """As pytest does with the asserts of test modules, where policies are made as well."""
+    text = SOURCE.replace("return 8", "assert self.body\n        return 8")
+    edited.write({"src/walker/net.py": text})
+    spec: Any = importlib.util.find_spec("walker.net")
+    spec.loader = AssertionRewritingHook(pytest.Config.fromdictargs({}, []))
+    net = importlib.util.module_from_spec(spec)
+    sys.modules["walker.net"] = net
+    spec.loader.exec_module(net)
+    os.utime(edited.top / "src/walker/net.py")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save(tmp_path, net.Walker())
 
 
 def test_comments_and_reimported_modules_are_no_edits(edited: Any, tmp_path: Path) -> None:

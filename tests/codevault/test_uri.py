@@ -189,8 +189,10 @@ def test_an_object_that_changes_meanwhile_is_not_kept(stored: Any, tmp_path: Pat
     with pytest.raises(FetchError, match="changed while it was fetched"):
         stored(Moving(b"one", ETag="1"))
     assert list((tmp_path / "copies").iterdir()) == []
-    with pytest.raises(FetchError, match="it is a folder"):
-        stored(Store(b"", type="directory"))
+    for address in ("x://h/runs", "x://h/runs/"):
+        with pytest.raises(FetchError, match="it is a folder") as caught:
+            stored(Store(b"", type="directory"), address)
+        assert caught.value.hint == "codevault prefetch x://h/runs/"
 
 
 SIGNED = (
