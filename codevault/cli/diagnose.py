@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from codevault.cli.output import echo, json_option
+from codevault.cli.output import echo, json_option, naming
 from codevault.errors import FINDING
 from codevault.manifest import escaped
 
@@ -29,7 +29,7 @@ def diagnose(uri: str, against: str | None, as_json: bool) -> None:
     from codevault.show import read_manifest
 
     what = around(read_manifest(uri)) if against is None else against
-    with contextlib.redirect_stdout(sys.stderr):  # both versions of the code may print
+    with naming(uri), contextlib.redirect_stdout(sys.stderr):  # both versions of the code may print
         found = run(uri, what)
     echo(as_json, found.as_data(), [escaped(line) for line in str(found).splitlines()])
     if found:

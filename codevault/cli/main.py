@@ -5,9 +5,10 @@ Exit codes: 0 ok, 1 finding, 2 usage, 3 fetch, 4 refused.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -27,21 +28,39 @@ from codevault.errors import FINDING, CodevaultError
 from codevault.version import VERSION
 from codevault_cache.errors import CacheError
 
+_LATE: Final = frozenset({"torch", "numpy", "safetensors", "pydantic", "yaml", "fsspec", "dulwich"})
+"""Packages that not every command imports: a machine that only fetches may be without them."""
+
 
 class _Group(click.Group):
     """A group whose commands report codevault's errors as text or JSON, never as a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        error: CodevaultError
         try:
             return super().invoke(ctx)
         except (CodevaultError, CacheError) as caught:
             from codevault.supply import translated
 
             error = translated(caught) if isinstance(caught, CacheError) else caught
-            if "--json" in sys.argv:
-                click.echo(json_line({"error": error.diagnostics()}))
-            click.echo(f"codevault: {error}", err=True)
-            ctx.exit(error.exit_code)
+        except ModuleNotFoundError as caught:
+            if caught.name not in _LATE:
+                raise
+            error = _lacking(caught.name)
+        if "--json" in sys.argv:
+            click.echo(json_line({"error": error.diagnostics()}))
+        click.echo(f"codevault: {error}", err=True)
+        return ctx.exit(error.exit_code)
+
+
+def _lacking(package: str) -> CodevaultError:
+    error = CodevaultError(
+        f"this command needs the package {package!r}, which is not installed here",
+        f"{sys.executable} does not find it",
+        shlex.join([sys.executable, "-m", "pip", "install", package]),
+    )
+    error.reference = "missing-package"
+    return error
 
 
 @click.group(cls=_Group)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
+import tempfile
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from codevault.cli.output import echo, json_option
-from codevault.errors import FINDING
+from codevault.cli.output import echo, json_option, naming
+from codevault.errors import FINDING, RulesError
 from codevault.migration.request import request_of
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def migrate(
         return
     from codevault.migration.migrating import migrate as run
 
-    with _quiet():
+    with naming(uri), _quiet():
         done = run(
             uri,
             output,
@@ -95,12 +97,22 @@ def _suggest(asked: Request, path: str, as_json: bool) -> None:
 
     if os.path.lexists(path):
         raise click.UsageError(f"{path} is there already, and may hold answers: --suggest OTHER")
-    with _quiet():
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise click.UsageError(f"there is no folder {folder}: mkdir -p {shlex.quote(folder)}")
+    with naming(asked.uri), _quiet():
         found = suggest_rules(
             asked.uri, to=asked.to, rules=asked.rules, roots=asked.roots, overlay=asked.overlay
         )
-    with open(path, "x", encoding="utf-8") as file:
-        file.write(found.text)
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(found.text)
+    except OSError as error:
+        raise RulesError(
+            f"the rules file {path} cannot be written",
+            error.strerror or str(error),
+            asked.command("--suggest", os.path.join(tempfile.gettempdir(), "rules.toml")),
+        ) from error
     data = {"rules": path, **asdict(found)}
     then = {True: ("-o", "new.mpt"), None: ("--dry-run",), False: ("--workspace", "FOLDER")}
     words = ("--rules", path, *then[found.agrees])
@@ -113,7 +125,7 @@ def _suggest(asked: Request, path: str, as_json: bool) -> None:
 def _workspace(asked: Request, folder: str, as_json: bool) -> None:
     from codevault.migration.workspace import lay_out
 
-    with _quiet():
+    with naming(asked.uri), _quiet():
         made = lay_out(asked, folder)
     data = {"workspace": made.folder, "check": made.check, "note": made.suggestion.note}
     lines = [f"wrote {made.folder}: {made.suggestion.note}", f"start with {made.folder}/README.md"]

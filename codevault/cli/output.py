@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shlex
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
+from codevault.errors import CodevaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +47,18 @@ def _unicode(data: Any) -> Any:
     if isinstance(data, dict):
         return {_unicode(key): _unicode(value) for key, value in data.items()}
     return [*map(_unicode, data)] if isinstance(data, list | tuple) else data
+
+
+@contextlib.contextmanager
+def naming(uri: str) -> Iterator[None]:
+    """Puts the checkpoint's address into the line of an error, so that it can be pasted."""
+    from codevault.uri import shown
+
+    try:
+        yield
+    except CodevaultError as error:
+        error.hint = re.sub(r"\bURI\b", lambda _: shlex.quote(shown(uri)), error.hint)
+        raise
 
 
 def interrupted(text: str) -> NoReturn:

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from codevault.build import CurrentCode
@@ -126,7 +127,7 @@ def _named(text: str, manifest: Manifest) -> tuple[str, str | None]:
     raise UsageError(
         f"{ascii(text)[:100]} is neither a folder nor a full commit",
         "branches, tags and short ids may name other code tomorrow",
-        "codevault diagnose URI --against $(git rev-parse REVISION)",
+        f"codevault diagnose URI --against $(git rev-parse {shlex.quote(text)})",
     )
 
 

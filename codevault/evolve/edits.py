@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from codevault.errors import BuildError
+from codevault.errors import BuildError, CodevaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -108,7 +108,11 @@ def _with(made: dict[str, Any], part: str, edits: Edits) -> dict[str, Any]:
 def _called(made: Any, edits: Edits, resolve: Callable[[str], Any]) -> Any:
     if edits.call is None:
         return made
-    function = resolve(edits.call)
+    try:
+        function = resolve(edits.call)
+    except (CodevaultError, ImportError) as error:
+        text = error.what if isinstance(error, CodevaultError) else str(error)
+        raise _refused(edits, f"calls {edits.call}, which cannot be had: {text}") from error
     try:
         return function(made)
     except Exception as error:

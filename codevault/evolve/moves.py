@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from codevault.errors import StateDictError
+from codevault.errors import CodevaultError, StateDictError
 from codevault.evolve.operations import initial, pieces
 from codevault.evolve.patterns import Found, match, write
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from codevault.evolve.rules import Rule
 
-_HINT: Final = "codevault migrate URI --dry-run --rules FILE"
+ANEW: Final = "codevault migrate URI --suggest anew.toml"
+"""What to do where a rule does not go with a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,16 +190,21 @@ def _concatenated(
 def _called(
     rule: Rule, given: dict[str, torch.Tensor], resolve: Callable[[str], Any]
 ) -> dict[str, torch.Tensor]:
-    function = resolve(rule.subject[0])
+    name = rule.subject[0]
+    try:
+        function = resolve(name)
+    except (CodevaultError, ImportError) as error:
+        text = error.what if isinstance(error, CodevaultError) else str(error)
+        raise _refused(rule, f"calls {name}, which cannot be had: {text}") from error
     try:
         result = function({key: tensor.clone() for key, tensor in given.items()})
     except Exception as error:
-        why = f"calls {rule.subject[0]}, which raised {type(error).__name__}: {error}"
+        why = f"calls {name}, which raised {type(error).__name__}: {error}"
         raise _refused(rule, why) from error
     if not isinstance(result, dict) or not all(
         isinstance(key, str) and isinstance(tensor, torch.Tensor) for key, tensor in result.items()
     ):
-        raise _refused(rule, f"calls {rule.subject[0]}, which gave no dict of tensors")
+        raise _refused(rule, f"calls {name}, which gave no dict of tensors")
     return result
 
 
@@ -222,4 +228,4 @@ def _check_hits(rule: Rule, number: int) -> None:
 
 
 def _refused(rule: Rule, why: str) -> StateDictError:
-    return StateDictError(f"{rule.place} does not go with this checkpoint", why, _HINT)
+    return StateDictError(f"{rule.place} does not go with this checkpoint", why, ANEW)

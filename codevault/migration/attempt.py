@@ -13,8 +13,8 @@ from codevault import coverage
 from codevault.arrival import Plan, assign_weights, planned
 from codevault.build import build, check_kept, environment
 from codevault.checkpoint import PROBE, Checkpoint, read_member
-from codevault.errors import BuildError, CodevaultError, ProbeError
-from codevault.evolve.moves import Moved, unmoved
+from codevault.errors import BuildError, CodeError, CodevaultError, ProbeError, StateDictError
+from codevault.evolve.moves import ANEW, Moved, unmoved
 from codevault.evolve.sides import Side, told
 from codevault.manifest import escaped
 from codevault.nest import unpack
@@ -96,20 +96,37 @@ def attempted(
         StateDictError: Keys are unaccounted for, or a rule does not go with the weights.
     """
     assert isinstance(side.code, Splint)
-    against = () if asked.to is None else ("--against", asked.to)
+    hint = asked.command("--suggest", *(["rest.toml"] if asked.rules else []))
     try:
         policy, plan = built(checkpoint, side.code, chain)
+    except BuildError as error:
+        if "URI" not in error.hint:  # else it names a fault of a rules file
+            error.hint = hint
+        raise
+    except CodeError as error:
+        error.hint = _diagnose(asked)
+        raise
     except (CodevaultError, Warning):
         raise
     except Exception as error:
         raise BuildError(
             f"the newer code builds no policy for {shown(asked.uri)}",
             told(error, side),
-            shlex.join(["codevault", "diagnose", shown(asked.uri), *against]),
+            _diagnose(asked),
         ) from error
-    hint = asked.command("--suggest", *(["rest.toml"] if asked.rules else []))
-    moved = assign_weights(policy, checkpoint, shown(asked.uri), hint, side.code, plan.chain)
+    try:
+        moved = assign_weights(policy, checkpoint, shown(asked.uri), hint, side.code, plan.chain)
+    except StateDictError as error:
+        if error.hint == ANEW:  # what is wrong is a rule: with it nothing can be suggested
+            anew = replace(asked, rules=None).command("--suggest", "anew.toml")
+            error.hint = anew if asked.rules else _diagnose(asked)
+        raise
     return Attempt(policy, plan, moved or unmoved(policy.state_dict()), recorded(checkpoint))
+
+
+def _diagnose(asked: Request) -> str:
+    against = () if asked.to is None else ("--against", asked.to)
+    return shlex.join(["codevault", "diagnose", shown(asked.uri), *against])
 
 
 def recorded(checkpoint: Checkpoint) -> Probe | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from codevault.captured import Captured, Selection
 from codevault.convert import spaces
-from codevault.diff.sides import named
+from codevault.diff.sides import is_commit, named
 from codevault.errors import (
     CaptureError,
     CodevaultError,
@@ -97,7 +97,7 @@ def target_of(
             "this folder is in no git work tree",
             "codevault migrate URI --to FOLDER",
         )
-    what = _named(text)
+    what = _named(text, manifest)
     if what.pinned is not None or what.repo is None:
         raise UsageError(
             f"{text} is a checkpoint, and a policy is moved to code",
@@ -124,14 +124,21 @@ def target_of(
     return Target(splint, None, stated.contract, migrations)
 
 
-def _named(text: str) -> Named:
+def _named(text: str, manifest: Manifest) -> Named:
+    near = find_worktree(os.getcwd()) or manifest.repo
+    if is_commit(text) and near is None:
+        raise UsageError(
+            f"nobody says of which repository {text[:12]} is a commit",
+            "the checkpoint's own code travels in it, and this folder is in no git work tree",
+            f"codevault migrate URI --to REPOSITORY@{text}",
+        )
     try:
-        return named(text, None)
+        return named(text, near)
     except MissingCheckpointError:
         raise UsageError(
             f"{ascii(text)[:100]} is neither a folder nor a full commit",
             "branches, tags and short ids may name other code tomorrow",
-            "codevault migrate URI --to $(git rev-parse REVISION)",
+            f"codevault migrate URI --to $(git rev-parse {shlex.quote(text)})",
         ) from None
 
 

@@ -71,3 +71,26 @@ def test_prefetch_show_and_cache_never_import_torch(walker: Any, tmp_path: Path)
             "try: main(sys.argv[1:])\nexcept SystemExit as e: assert not e.code, e.code"
         )
         assert {"torch", "ray"}.isdisjoint(imported_after(code, *verb)), verb
+
+
+def test_a_command_that_needs_torch_says_so_where_there_is_none() -> None:
+    code = (
+        "import sys\n"
+        "class Without:\n"
+        "    @staticmethod\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'torch':\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Without)\n"
+        "from codevault.cli import main\n"
+        "main()"
+    )
+    for words in (["diagnose", "best.mpt"], ["verify", "best.mpt", "--json"]):
+        command = [sys.executable, "-c", code, *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "needs the package 'torch'" in done.stderr
+        assert f"do:  {sys.executable} -m pip install torch" in done.stderr
+        assert "Traceback" not in done.stderr
+        if "--json" in words:
+            assert json.loads(done.stdout)["error"]["reference"] == "missing-package"

@@ -350,6 +350,73 @@ def test_what_an_error_says_to_do_can_be_done(
     assert codevault.read_manifest("new.mpt").migrated[0].drift == "it had no probe"
 
 
+def test_an_architecture_that_does_not_go_says_the_line_that_finds_the_rules(
+    old: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first thing that anybody tries: no rules at all, and names that cannot be."""
+    monkeypatch.chdir(tmp_path)
+    codevault.save_policy(
+        "nested.mpt",
+        old.project.load("walker.nets").Policy(),
+        architecture={"class_path": "walker.nets:Policy", "kwargs": {"obs_dim": 4}},
+        probe=torch.ones(1, 4),
+    )
+    source = (old.project.top / "src/walker/nets.py").read_text().replace("obs_dim", "width")
+    old.project.commit({"src/walker/nets.py": source})
+    done = run("nested.mpt", "--to", str(old.project.top), "--dry-run")
+    assert done.exit_code == 1
+    line = done.stderr.rpartition("do:  ")[2].strip()
+    assert line.endswith("--suggest"), line
+    assert run(*shlex.split(line)[2:]).exit_code == 0, line
+
+
+def test_a_rule_that_calls_what_is_not_there_is_told_with_its_line(
+    old: Any, tmp_path: Path
+) -> None:
+    to = str(old.project.top)
+    call = '[[rule]]\ncall = "{}"\ntake = ["body"]\n'
+    body = '[[rule]]\nrename = "body"\nto = "encoder"\nhits = 2\n'
+    for name in ("walker.gone:f", "walker.nets:gone", "os:system"):
+        (tmp_path / "r.toml").write_text(RULES.replace(body, call.format(name)))
+        done = run(old.path, "--to", to, "--rules", old.rules, "--dry-run")
+        assert done.exit_code == 1
+        assert isinstance(done.exception, SystemExit), done.exception
+        assert "r.toml, rule 1 (line 8) does not go with this checkpoint" in done.stderr
+        assert f"calls {name}, which cannot be had" in done.stderr
+        line = done.stderr.rpartition("do:  ")[2].strip().replace("anew.toml", f"{name}.toml")
+        assert run(*shlex.split(line)[2:]).exit_code == 1, "something is left to say"
+        assert (old.project.top / f"{name}.toml").exists(), line
+    (tmp_path / "r.toml").write_text('[architecture]\ncall = "walker.gone:f"\n')
+    done = run(old.path, "--to", to, "--rules", old.rules, "--dry-run")
+    assert "calls walker.gone:f, which cannot be had" in done.stderr
+
+
+def test_a_rules_file_that_cannot_be_written(old: Any, tmp_path: Path) -> None:
+    lost = str(tmp_path / "gone" / "r.toml")
+    done = run(old.path, "--to", str(old.project.top), "--suggest", lost)
+    assert done.exit_code == 2
+    assert "mkdir -p" in done.stderr
+
+
+def test_a_bare_commit_is_one_of_the_checkpoints_repository(
+    old: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for `diagnose`; in a work tree it is one of that."""
+    monkeypatch.chdir(tmp_path)
+    done = run(old.path, "--to", old.today, "--dry-run")
+    assert done.exit_code == 2
+    assert f"codevault migrate {old.path} --to REPOSITORY@{old.today}" in done.stderr
+    remote = tmp_path / "robots.git"
+    old.project.git("clone", "--quiet", "--bare", str(old.project.top), str(remote))
+    old.project.git("remote", "add", "origin", str(remote))
+    old.project.git("fetch", "--quiet", "origin")
+    path = str(tmp_path / "pushed.mpt")
+    policy = old.project.load("walker.nets").Policy()
+    assert codevault.save_policy(path, policy, probe=torch.ones(1, 4)).repo == str(remote)
+    done = run(path, "--to", old.today, "--dry-run")
+    assert done.exit_code == 0, done.stderr
+
+
 def test_a_file_for_other_policies_is_passed_over(old: Any, tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text('for = "walker.net:Runner"\n[[rule]]\ndrop = "body"\n')
     done = codevault.migrate(old.path, rules=[tmp_path / "other.toml", old.rules])
@@ -432,7 +499,7 @@ def test_exit_codes(old: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     lost = run(old.path, "--dry-run")
     assert lost.exit_code == 2
-    assert "codevault migrate URI --to FOLDER" in lost.output
+    assert f"codevault migrate {old.path} --to FOLDER" in lost.output
 
 
 def test_a_rules_file_that_is_named_and_gone(old: Any) -> None:
