@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 from typing import TYPE_CHECKING, Final
 
 from codevault import packages
 from codevault.errors import CodeError, CodevaultError, CodevaultWarning
+from codevault.sharedpath import path_line
 from codevault.splint import Splint
+from codevault_cache import find_worktree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +66,13 @@ def _missing(error: ModuleNotFoundError, manifest: Manifest, code: CodeVersion) 
             what = f"the application's current code has no module {name!r}"
             return CodeError(what, str(error), _OWN)
         return _not_installed(error, top, "the application's current code", {})
+    is_shared = any(f"{name}.".startswith(f"{shared}.") for shared in code.snapshot.shared)
+    if is_shared and top not in manifest.packages:
+        return CodeError(
+            f"the checkpoint's code shares {name!r} with the application, which does not have it",
+            str(error),
+            f"export {path_line(top, find_worktree(os.getcwd()), manifest.roots)}",
+        )
     if "in snapshot" not in str(error) and top not in tops:
         return _not_installed(error, top, "the checkpoint's code", manifest.packages)
     if code.snapshot.digest != manifest.digest:

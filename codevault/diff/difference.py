@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from codevault.diff.sides import is_commit, named, side
 from codevault.errors import CodeError
-from codevault.evolve.codediff import Code, changes, loaded_by
+from codevault.evolve.codediff import Code, changes, followed, loaded_by
 from codevault.evolve.ownimports import modules_of
 from codevault.supply import CachePath, opened
 
@@ -96,7 +96,7 @@ def difference(
         n for s in (first, second) if s.pinned for n in s.pinned.manifest.modules
     }
     _must_have(modules, before, after)
-    sides = [_code(each, start) for each in (before, after)]
+    sides = _codes(before, after, start)
     pins = [each.pinned for each in (first, second) if each.pinned]
     both = [pin.manifest for pin in pins] if len(pins) == 2 else []
     return Difference(
@@ -128,10 +128,19 @@ def _both(old: str, new: str) -> tuple[Named, Named]:
     return first, named(new, first.repo)
 
 
-def _code(each: Side, start: set[str]) -> Code:
+def _codes(old: Side, new: Side, start: set[str]) -> tuple[Code, Code]:
+    """The own modules that count on each side."""
     if not start:
-        return Code(each.tree, each.snapshot.roots)
-    return loaded_by(each.tree, each.snapshot.roots, start)
+        return Code(old.tree, old.snapshot.roots), Code(new.tree, new.snapshot.roots)
+    first, second = (loaded_by(each.tree, each.snapshot.roots, start) for each in (old, new))
+    # What a checkpoint's policy loads is recorded; of a commit it is read, and may have moved.
+    if new.named.pinned is None:
+        more = followed(first, second)
+        second = loaded_by(new.tree, new.snapshot.roots, start | more) if more else second
+    if old.named.pinned is None:
+        more = followed(second, first)
+        first = loaded_by(old.tree, old.snapshot.roots, start | more) if more else first
+    return first, second
 
 
 def _must_have(modules: Sequence[str], *sides: Side) -> None:

@@ -85,6 +85,18 @@ def loaded_by(files: Files, roots: Sequence[str], start: Iterable[str]) -> Code:
     return Code(files, roots, frozenset(imported_with(start, table, files.read)))
 
 
+def followed(one: Code, other: Code) -> frozenset[str]:
+    """Modules of the whole `other` tree that modules of `one` became which `other` lacks.
+
+    A policy's module may be imported by a call alone, which no reading of imports shows.
+    """
+    before, after = one.table(), other.table()
+    gone = {name: path for name, path in before.items() if name not in after}
+    every = Code(other.files, other.roots).table() if gone else {}
+    come = {name: path for name, path in every.items() if name not in before}
+    return frozenset(_moves(one, other, gone, come).values())
+
+
 def changes(old: Code, new: Code) -> list[ModuleChange]:
     """What changed between two sides, by name; modules with equal bytes and names are left out."""
     before, after = old.table(), new.table()

@@ -91,7 +91,9 @@ def _lost(
     sources = sources_of(new.code)
     if not isinstance(error, CodeError) and sources.mentions(name):
         text = f"{name} cannot be imported: {told(error, new)}"
-        return Found(Cause("config", "raised", name, text, name, None), Place(())), ""
+        # What the old code does not find either, no commit has brought.
+        where = None if place is None else Place(())
+        return Found(Cause("config", "raised", name, text, name, None), where), ""
     near = sources.elsewhere(name)
     if not near and old.code is not None:
         now = sources.renamed(sources_of(old.code), name)
@@ -222,4 +224,6 @@ def _text(value: Any) -> str:
     text = "nothing" if value is REQUIRED else repr(value)
     if isinstance(value, dict) and "$model" in value:
         text = f"{value['$model'].rpartition(':')[2]}(…)"
+    elif isinstance(value, dict) and "" in value:  # a nested config, flattened
+        text = f"{value['']}({', '.join(f'{n}={v!r}' for n, v in value.items() if n)})"
     return text if len(text) <= 60 else f"{text[:59]}…"

@@ -17,12 +17,14 @@ from codevault.evolve.configs import configs
 from codevault.evolve.diagnosis import FAMILIES, Cause, Diagnosis, Family
 from codevault.evolve.drift import drift
 from codevault.evolve.keys import keys
+from codevault.evolve.nearby import unshared
 from codevault.evolve.origins import dated, own_worktree
 from codevault.evolve.places import Found, Place
 from codevault.evolve.shapes import Policies, shapes
 from codevault.evolve.sides import Built, Side, built, told
 from codevault.probefile import from_bytes
 from codevault.rng import kept_rng
+from codevault.sharedpath import path_line
 from codevault.splint import Splint
 
 if TYPE_CHECKING:
@@ -110,6 +112,12 @@ def _next(case: _Case, found: Sequence[Found]) -> str:
     name = os.path.splitext(os.path.basename(case.where))[0]
     words = ["codevault", "migrate", case.where, *(["--to", target] if target else [])]
     words += ["--suggest", f"{name}.toml"] if found else ["-o", f"{name}.new.mpt"]
+    raised = any(each.cause.kind == "raised" for each in found)
+    top = unshared(case.old.code, code) if raised else None
+    if top is not None:  # the rules could not be found either
+        words = ["codevault", "diagnose", case.where, *(["--against", target] if target else [])]
+        roots = code.snapshot.roots if isinstance(code, Splint) else ()
+        return f"{path_line(top, place, roots)} {shlex.join(words)}"
     return shlex.join(words)
 
 
@@ -139,7 +147,9 @@ def _failure(side: str, result: Built) -> list[Found]:
     if result.policy is not None:
         return []
     text = f"the {side} code builds no policy: {result.failure}"
-    return [Found(Cause("config", "raised", f"{side} code", text), Place(()))]
+    # No later commit has brought what the old code does.
+    place = Place(()) if side == "new" else None
+    return [Found(Cause("config", "raised", f"{side} code", text), place)]
 
 
 def _works(case: _Case, before: Built) -> tuple[str | None, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, Final
 
-from codevault.evolve.fields import REQUIRED
+from codevault.evolve.fields import REQUIRED, values_of
 
 if TYPE_CHECKING:
     from codevault.evolve.fields import Fields
@@ -44,8 +44,9 @@ def _likeness(
     name = SequenceMatcher(None, one, other).ratio()
     places = [list(ours.defaults).index(one) if one in ours.defaults else -1]
     places.append(list(theirs.defaults).index(other))
-    same_place = places[0] == places[1] and type(before) is type(after)
-    same_default = type(before) is type(after) and _equal(before, after)
+    same_kind = type(before) is type(after) or _are_configs(before, after)
+    same_place = places[0] == places[1] and same_kind
+    same_default = same_kind and _equal(before, after)
     trivial = same_default and any(before is value for value in (REQUIRED, *_TRIVIAL))
     weight = 0.5 * same_place + (0.15 if trivial else 0.4) * same_default
     weight += 0.15 * alone
@@ -54,7 +55,15 @@ def _likeness(
     return weight + (name if name >= 0.6 else 0.0), ", ".join(why)
 
 
+def _are_configs(one: Any, other: Any) -> bool:
+    """Whether both are nested configs; the two versions' classes are never the same object."""
+    return values_of(one) is not None and values_of(other) is not None
+
+
 def _equal(one: Any, other: Any) -> bool:
+    if _are_configs(one, other):
+        ours, theirs = values_of(one) or {}, values_of(other) or {}
+        return ours.keys() == theirs.keys() and all(_equal(v, theirs[n]) for n, v in ours.items())
     try:
         return bool(one == other)
     except Exception:

@@ -29,6 +29,14 @@ def is_importable(top: str) -> bool:
     return False
 
 
+def unshared(*codes: CodeVersion | None) -> str | None:
+    """A top-level module that some of these share with the application, which has none such."""
+    splints = [code for code in codes if isinstance(code, Splint)]
+    names = (name for splint in splints for name in splint.snapshot.shared)
+    tops = (name.partition(".")[0] for name in names)
+    return next((top for top in tops if not is_importable(top)), None)
+
+
 class Sources:
     """The modules of a code by name; what was read once is kept."""
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from codevault.manifest import Manifest
     from codevault_cache.commits import Commit
 
+_NO_CLONE: Final = "not searched: no clone with both commits is at hand"
 _SUSPECTS: Final = 8
 """Up to how many commits are named where it is one of them; more help nobody."""
 
@@ -44,6 +45,8 @@ def dated(
     if not found:
         return [], "not searched: nothing was found"
     commit = new.code.snapshot.commit if isinstance(new.code, Splint) else None
+    if commit is None and not _is_known(new, manifest):
+        return list(found), _NO_CLONE
     for place in _clones(new, manifest):
         # A clone that is damaged, or lacks one of the two, is no help; another may be.
         with contextlib.suppress(CacheError), chronicle_at(place) as past:
@@ -57,7 +60,7 @@ def dated(
             count = len(steps) - 1
             text = f"{count} commit{'s' * (count != 1)} of {place} searched"
             return dates, text if search.clean else f"{text}; uncommitted changes have no commit"
-    return list(found), "not searched: no clone with both commits is at hand"
+    return list(found), _NO_CLONE
 
 
 def _dated(found: Found, search: Search) -> Found:
@@ -95,6 +98,13 @@ def own_worktree(manifest: Manifest) -> str | None:
 def _file(module: Any) -> str | None:
     file = getattr(module, "__file__", None)
     return os.path.realpath(file) if isinstance(file, str) else None
+
+
+def _is_known(new: Side, manifest: Manifest) -> bool:
+    """Whether current code was found at all; a folder without a commit may be of any."""
+    if isinstance(new.code, Splint):
+        return False
+    return any(_file(sys.modules.get(name)) for name in manifest.modules)
 
 
 def _is_clean(new: Side, search: Search) -> bool:

@@ -187,7 +187,8 @@ class Mount:
         original = fullname[WIDTH + 1 :]
         parent, _, leaf = original.rpartition(".")
         package = sys.modules.get(f"{self.name}.{parent}" if parent else self.name)
-        there = self.names(*getattr(package, "__path__", ()))
+        # Files of the snapshot are not what the application would have to find.
+        there = () if self.is_host(original) else self.names(*getattr(package, "__path__", ()))
         near = [f"{parent}.{n}" if parent else n for n in difflib.get_close_matches(leaf, there)]
         if self.is_host(original):
             where = f"in the application, with which snapshot {self.name} shares it"

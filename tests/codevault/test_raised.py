@@ -37,7 +37,9 @@ def missing(packages: dict[str, str], name: str, code: Any = None) -> CodeError:
         modules=("gait.net",), packages=packages, left_out=(), digest="", repo=None, commit=None
     )
     splint: Any = object.__new__(Splint)
-    object.__setattr__(splint, "snapshot", SimpleNamespace(digest="", commit=None, repo=None))
+    object.__setattr__(
+        splint, "snapshot", SimpleNamespace(digest="", commit=None, repo=None, shared=())
+    )
     with pytest.raises(CodeError) as caught, explained(manifest, code or splint):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     return caught.value

@@ -176,3 +176,39 @@ def test_torch_is_not_imported(aged: Any) -> None:
         "try: main(sys.argv[1:])\nexcept SystemExit as e: assert not e.code, e.code"
     )
     assert "torch" not in imported_after(code, "diff", aged.first, aged.second)
+
+
+def test_a_module_that_only_a_call_imports_is_followed_where_it_went(
+    project: Any, tmp_path: Path
+) -> None:
+    """As configs import their policies: in `make_policy`, so that reading imports shows nothing."""
+    config = (
+        "import dataclasses\n@dataclasses.dataclass\nclass Config:\n    hidden: int = 8\n"
+        "    def make_policy(self, env):\n        from robot.net import Net\n"
+        "        return Net(self.hidden)\n"
+    )
+    net = (
+        "import torch\nfrom robot.act import act\nclass Net(torch.nn.Module):\n"
+        "    def __init__(self, hidden):\n        super().__init__()\n"
+        "        self.body = torch.nn.Linear(4, hidden)\n        self.head = None\n"
+        "    def forward(self, x):\n        return act(self.body(x))\n"
+    )
+    first = {"src/robot/__init__.py": "", "src/robot/config.py": config, "src/robot/net.py": net}
+    project.commit(first | {"src/robot/act.py": "def act(x): return x\n"})
+    made = project.load("robot.config").Config()
+    policy, best = made.make_policy(None), tmp_path / "best.mpt"
+    codevault.save_policy(best, policy, architecture=made, env={}, probe=torch.ones(1, 4))
+    project.commit(
+        {
+            "src/robot/net.py": None,
+            "src/robot/nets/__init__.py": "",
+            "src/robot/nets/plain.py": net.replace("robot.act", "robot.nets.acts"),
+            "src/robot/nets/acts.py": "def act(x): return -x\n",
+            "src/robot/config.py": config.replace("robot.net", "robot.nets.plain"),
+        }
+    )
+    for pair in ((str(best), str(project.top)), (str(project.top), str(best))):
+        found = {(m.kind, m.old, m.new) for m in difference(*pair).modules}
+        moved = ("robot.net", "robot.nets.plain")
+        assert ("moved", *(moved if pair[0] == str(best) else moved[::-1])) in found, found
+    assert ("removed", "robot.nets.acts", None) in found, "what it imports counts too"

@@ -6,6 +6,7 @@ import importlib
 import json
 import shlex
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -342,6 +343,68 @@ def test_current_code_that_python_does_not_find(
     )
 
 
+def test_what_is_not_found_here_is_held_against_no_commit(
+    project: Any, best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clone may be at hand; its commits brought neither an empty folder nor a bare Python."""
+    (tmp_path / "empty").mkdir()
+    changed(project, ("self.body", "self.encoder"))
+    monkeypatch.chdir(project.top)
+    for name in ("walker", "walker.net"):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if "project" not in p])
+    for where in (tmp_path / "empty", "current"):
+        found = codevault.diagnose(best, where)
+        assert found.causes[0].kind == "gone"
+        assert all(not c.introduced and not c.suspects for c in found.causes), str(found)
+        assert found.history == "not searched: no clone with both commits is at hand"
+
+
+def test_a_shared_module_that_the_application_lacks_is_told_with_the_line_that_helps(
+    project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.commit(
+        {
+            "pyproject.toml": '[tool.codevault]\nroots = ["src", "."]\nshared = ["arena"]\n',
+            "arena.py": """
+                import dataclasses
+                @dataclasses.dataclass
+                class Arena:
+                    size: int = 4
+            """,
+            "src/walker/__init__.py": "",
+            NET: SOURCE.replace(
+                "import torch\n", "import torch\nfrom arena import Arena\n"
+            ).replace("inputs=4", "arena=Arena(), inputs=4"),
+        }
+    )
+    net = project.load("walker.net", "src", ".")
+    best = tmp_path / "best.mpt"
+    given = {"class_path": "walker.net:Walker", "kwargs": {"arena": net.Arena()}}
+    codevault.save_policy(best, net.Walker(), architecture=given, probe=torch.ones(2, 4))
+    project.commit({"notes.txt": ""})
+    for name in ("arena", "walker", "walker.net"):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if not p.startswith(str(project.top))])
+    found = codevault.diagnose(best, project.top)
+    assert found.works is None
+    assert found.next == (
+        f"PYTHONPATH={project.top} codevault diagnose {best} --against {project.top}"
+    )
+    assert all(not c.introduced and not c.suspects for c in found.causes), str(found)
+    assert "near: arena" not in str(found)
+    monkeypatch.setattr(warnings, "warn", lambda *_: None)  # that it is lacking is told, too
+    with pytest.raises(codevault.CodevaultError, match="shares 'arena' with the appl") as caught:
+        codevault.load_policy(best)
+    assert caught.value.hint == "export PYTHONPATH=FOLDER_WITH_arena"
+    monkeypatch.chdir(project.top / "src")
+    with pytest.raises(codevault.CodevaultError) as caught:
+        codevault.load_policy(best)
+    assert caught.value.hint == f"export PYTHONPATH={project.top}"
+    monkeypatch.syspath_prepend(str(project.top))
+    assert not codevault.diagnose(best, project.top)
+
+
 def test_old_code_that_cannot_be_had_is_a_cause_and_the_rest_is_told(
     project: Any, best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -516,6 +579,22 @@ def test_a_recorded_model_meets_renamed_fields(project: Any, tmp_path: Path) -> 
         ("config", "added", "config.seed"),
     ], str(found)
     assert "reproduced" in found.checked["probe"]
+
+
+def test_a_nested_config_that_became_a_field_of_another_name(project: Any, tmp_path: Path) -> None:
+    text = MODELS["dataclass"]
+    best = by_config(project, tmp_path, text, hidden=6)
+    source = BY_CONFIG.replace("Config", "Body").replace("config: Body", "body: Body")
+    source = source.replace("config or", "body or")
+    project.commit({NET: source, CONFIG: text.replace("Config", "Body")})
+    found = codevault.diagnose(best, project.top)
+    assert ("config", "renamed", "config") in kinds(found), str(found)
+    text = text.replace("Config", "Body").replace("hidden: int = 8", "width: str = ''")
+    source = BY_CONFIG.replace("import Config", "import Body, Config")
+    source = source.replace("config: Config = None", "config=None, extra=Body()")
+    project.commit({NET: source, CONFIG: MODELS["dataclass"] + text})
+    found = codevault.diagnose(best, project.top)
+    assert "extra is new; its default is Body(width='', eps=1e-05, act='tanh')" in str(found)
 
 
 def test_the_command_looks_at_the_work_tree_around_this_folder(

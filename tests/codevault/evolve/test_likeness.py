@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from codevault.evolve.fields import Fields
@@ -27,3 +28,12 @@ def test_one_of_several_needs_more_than_its_place() -> None:
 def test_another_place_or_type_is_no_guess() -> None:
     assert guesses({"hidden": 32, "obs": 6}, {"obs": 6, "width": 64}) == {}
     assert guesses({"hidden": 32}, {"activation": "relu"}) == {}
+
+
+def test_a_nested_config_of_another_class_object_is_of_one_kind() -> None:
+    """The two versions' classes are never the same object, also where nothing changed."""
+    old = dataclasses.make_dataclass("Memory", [("hidden", int, 16), ("residual", bool, True)])
+    new = dataclasses.make_dataclass("Core", [("hidden", int, 16), ("residual", bool, True)])
+    found = guesses({"memory": old(), "aux": True}, {"core": new()})
+    assert found == {"memory": ("core", "same place, same default")}
+    assert guesses({"memory": old(), "aux": True}, {"core": new(hidden=8)}) == {}
