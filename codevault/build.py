@@ -32,16 +32,18 @@ class CodeVersion(Protocol):
 
 
 class CurrentCode:
-    """The host's own modules, limited to the top-level names that a checkpoint calls its own.
+    """The host's own modules, limited to what a checkpoint calls its own, or shared.
 
     That is the checkpoint's word: only one that is granted itself gets here.
 
     Attributes:
-        tops: Those names.
+        tops: The top-level names that it calls its own.
+        shared: Dotted prefixes of what it calls shared.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], shared: Sequence[str] = ()) -> None:
         self.tops = frozenset(name.partition(".")[0] for name in names)
+        self.shared = tuple(shared)
 
     def load_symbol(self, path: str) -> Any:
         """The host's object of that name.
@@ -50,10 +52,11 @@ class CurrentCode:
             CodeError: The name is not one of the checkpoint's own, or the host does not have it.
         """
         module, _, attributes = path.partition(":") if ":" in path else path.rpartition(".")
-        if module.partition(".")[0] not in self.tops:
+        if not self.defines(module):
             raise CodeError(
                 f"{path!r} is not a name of the checkpoint's own code",
-                f"its own top-level names are {', '.join(sorted(self.tops)) or 'none'}",
+                f"its own top-level names are {', '.join(sorted(self.tops)) or 'none'}, and shared "
+                f"is {', '.join(self.shared) or 'nothing'}",
                 'load_policy(uri, code="pinned")',
             )
         try:
@@ -66,8 +69,9 @@ class CurrentCode:
         return found
 
     def defines(self, module: str) -> bool:
-        """Whether the module's top-level name is one of the checkpoint's own."""
-        return module.partition(".")[0] in self.tops
+        """Whether the module's top-level name is one of the checkpoint's own, or it is shared."""
+        own = module.partition(".")[0] in self.tops
+        return own or any(f"{module}.".startswith(f"{prefix}.") for prefix in self.shared)
 
     def resolving(self) -> AbstractContextManager[None]:
         """Strings mean the host's modules anyway."""

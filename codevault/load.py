@@ -205,7 +205,8 @@ def _code(
         return code
     if code == "current":
         allow_architecture(checkpoint.manifest, allowed)
-        return CurrentCode((*checkpoint.manifest.modules, *named_by(chain)))
+        manifest = checkpoint.manifest
+        return CurrentCode((*manifest.modules, *named_by(chain)), manifest.shared)
     try:
         return used(checkpoint, allowed, vault, mount)[0]
     except CodevaultError as error:

@@ -55,7 +55,7 @@ def against_of(
         tops = sorted({name.partition(".")[0] for name in manifest.modules})
         places = sorted({place for top in tops if (place := _place(top)) is not None})
         label = "the application's current modules"
-        return Side(CurrentCode(manifest.modules), ", ".join((label, *places)))
+        return Side(CurrentCode(manifest.modules, manifest.shared), ", ".join((label, *places)))
     text = os.fspath(against)
     repo, commit = _named(text, manifest)
     if commit == text and manifest.repo is not None and allowed.scope == "repository":

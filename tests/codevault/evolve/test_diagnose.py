@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import codevault
 from codevault import packages
+from codevault.build import CurrentCode
 from codevault.cli import main
 from codevault.errors import FetchError, RefusedError
 
@@ -743,3 +744,35 @@ def test_a_value_is_no_fault_of_the_commit_that_renamed_its_class(
     assert kind.introduced.commit == renamed
     assert (eps.name, eps.new, eps.introduced) == ("config.eps", 1.0, None)
     assert len(eps.suspects) == 2
+
+
+def test_current_code_has_what_the_checkpoint_shares(project: Any, tmp_path: Path) -> None:
+    """The environment's description is shared code as a rule: both sides meet there."""
+    project.commit(
+        {
+            "pyproject.toml": '[tool.codevault]\nroots = ["src", "."]\nshared = ["arena.face"]\n',
+            "arena/__init__.py": "",
+            "arena/face.py": """
+                import dataclasses
+                @dataclasses.dataclass
+                class Arena:
+                    inputs: int = 4
+            """,
+            "src/walker/__init__.py": "",
+            NET: SOURCE.replace("inputs=4", "env, inputs=4"),
+        }
+    )
+    net, face = project.load("walker.net", "src", "."), importlib.import_module("arena.face")
+    best = tmp_path / "best.mpt"
+    given = {"class_path": "walker.net:Walker", "kwargs": {}}
+    policy = net.Walker(face.Arena())
+    codevault.save_policy(
+        best, policy, architecture=given, env=face.Arena(), probe=torch.ones(2, 4)
+    )
+    assert isinstance(codevault.load_policy(best, code="current"), net.Walker)
+    found = codevault.diagnose(best)
+    assert not found, str(found)
+    code = CurrentCode(["walker.net"], ["arena.face"])
+    assert (code.defines("arena.face.more"), code.defines("arena.facet")) == (True, False)
+    with pytest.raises(codevault.CodevaultError, match="is not a name of the checkpoint's own"):
+        code.load_symbol("arena.other:f")
