@@ -55,6 +55,14 @@ def targets(
             f"git ls-remote {shlex.quote(public_url(text.rpartition('@')[0]))}",
         )
     path = local_path(text)
+    place, at, revision = text.rpartition("@")
+    if at and "/" not in revision and os.path.isdir(place) and not os.path.lexists(path or ""):
+        folder, name = shlex.quote(place), shlex.quote(f"{revision or 'HEAD'}^0")
+        raise CodevaultError(
+            f"{shown(text)} names no full commit",
+            "branches, tags and short ids may name other code tomorrow",
+            f"codevault prefetch {folder}@$(git -C {folder} rev-parse {name})",
+        )
     if path is None:
         pattern = f"{text}*{_SUFFIX}" if text.endswith("/") else text
         found = (
@@ -89,7 +97,9 @@ def commit_of(text: str) -> tuple[str, str] | None:
     repo, _, commit = text.rpartition("@")
     if not repo or len(commit) not in (40, 64) or set(commit) - set("0123456789abcdef"):
         return None
-    grant(text)
+    if os.path.isdir(repo):  # a grant needs to be told a folder from a host's name
+        repo = os.path.abspath(repo)
+    grant(f"{repo}@{commit}")
     return repo, commit
 
 

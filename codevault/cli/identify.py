@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from codevault.cli.output import echo, json_option
+from codevault.cli.output import counted, echo, json_option
 
 if TYPE_CHECKING:
     from codevault.identify.identifying import Identified
@@ -161,7 +161,9 @@ def _span(commits: tuple[Commit, ...]) -> str:
 
 
 def _versions(each: Range, found: Identified) -> list[str]:
-    lines = [f"   {len(each.versions)} versions of the code that it names, the newest first:"]
+    lines = [
+        f"   {counted(len(each.versions), 'version')} of the code that it names, newest first:"
+    ]
     for version in each.versions[:_VERSIONS]:
         verdict = found.built.get(version.commits[-1].oid)
         said = "" if verdict is None else f": {verdict or 'takes the weights'}"

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from codevault.cli.output import amount, echo
+from codevault.cli.output import amount, counted, echo
 from codevault.errors import FETCH
 from codevault.uri import shown
 
@@ -66,7 +66,10 @@ def node_lines(done: NodeReport) -> list[str]:
     failed = [
         text for i in done.report.failures for text in (f"failed   {shown(i.uri)}", str(i.error))
     ]
-    return [f"{line}  {done.report.snapshots} snapshots from {done.source}; {asked}", *failed]
+    return [
+        f"{line}  {counted(done.report.snapshots, 'snapshot')} from {done.source}; {asked}",
+        *failed,
+    ]
 
 
 def summary(report: NodesReport) -> dict[str, Any]:

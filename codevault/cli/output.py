@@ -70,6 +70,11 @@ def interrupted(text: str) -> NoReturn:
     os._exit(INTERRUPTED)
 
 
+def counted(number: int, noun: str) -> str:
+    """How many there are, in words."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def amount(size: float) -> str:
     """Bytes as people read them."""
     for unit in ("B", "kB", "MB"):

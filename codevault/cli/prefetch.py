@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codevault.cli.output import amount, echo, interrupted, json_option, progress
+from codevault.cli.output import amount, counted, echo, interrupted, json_option, progress
 from codevault.uri import shown
 from codevault_cache import environ
 
@@ -160,7 +160,7 @@ def in_words(report: PrefetchReport) -> str:
     told = fetched and environ.mirror() is not None
     mirrored = f" ({report.mirrored} from the mirror)" if told else ""
     ready = f"{done} of {len(report.items)} ready"
-    return f"{ready}, {report.snapshots} snapshots{mirrored}; {asked}"
+    return f"{ready}, {counted(report.snapshots, 'snapshot')}{mirrored}; {asked}"
 
 
 def other_python() -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codevault.cli.output import amount, echo, interrupted, json_option, progress
+from codevault.cli.output import amount, counted, echo, interrupted, json_option, progress
 from codevault.cli.prefetch import all_names, named
 from codevault.uri import shown
 
@@ -43,7 +43,8 @@ def publish(
     codes = [item.error.exit_code for item in items if item.error]
     total = sum(item.bytes for item in items)
     data = {"snapshots": len(items) - len(codes), "failures": len(codes), "bytes": total}
-    line = f"{data['snapshots']} snapshots in the mirror, {amount(total)} written"
+    there = counted(len(items) - len(codes), "snapshot")
+    line = f"{there} in the mirror, {amount(total)} written"
     echo(as_json, {"summary": data}, [line])
     if codes:
         sys.exit(max(codes))

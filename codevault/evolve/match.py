@@ -70,7 +70,7 @@ def match_state_dicts(
         roles: What `parameter_roles` tells of both versions, run on the same observations.
 
     Raises:
-        ValueError: a key stands twice in `old` or in `new`.
+        ValueError: a key stands twice in `old` or in `new`, or an entry has not four parts.
     """
     ours, theirs = rows(old), rows(new)
     copies = _copies(tied, {row.key for row in ours})

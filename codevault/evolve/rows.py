@@ -26,11 +26,16 @@ def rows(entries: Iterable[Sequence[object]]) -> list[Row]:
     """Entries of (key, shape, dtype, owner class name) as rows, in their order.
 
     Raises:
-        ValueError: a key stands there twice.
+        ValueError: a key stands there twice, or an entry has not these four parts.
     """
+    listed = list(entries)
+    if any(isinstance(entry, str) or len(entry) != 4 for entry in listed):
+        raise ValueError(
+            "a state_dict is given as rows of (key, shape, dtype, owner class name), in its order"
+        )
     found = [
         Row(str(key), tuple(shape), str(dtype).removeprefix("torch."), str(owner))  # type: ignore[arg-type]
-        for key, shape, dtype, owner in entries
+        for key, shape, dtype, owner in listed
     ]
     seen: set[str] = set()
     for row in found:

@@ -141,7 +141,8 @@ def _weights_text(found: Weights) -> str:
         to = {} if old == new else {"to": new}
         lines += _rule(reshape=old, shape=list(found.after[new].shape), **to)
     for pattern, keys in gathered(found.homeless, found.before).items():
-        more = f" and all in it, {len(keys)} keys," if keys != [pattern] else ""
+        number = f"{len(keys)} key{'s' * (len(keys) != 1)}"
+        more = f" and all in it, {number}," if keys != [pattern] else ""
         lines += [f"# OPEN: {pattern}{more} has no place in the newer code; nothing shows"]
         lines += ["# that it is not needed. A rule that takes it where it belongs, or:"]
         lines += _commented(_rule(drop=pattern, hits=len(keys)))

@@ -240,7 +240,7 @@ def test_text_ends_with_a_summary(fleet: Fleet) -> None:
     one, two = run("prefetch", commit).output.splitlines()
     assert one.startswith("fetched")
     assert commit in one
-    assert f"1 of 1 ready, 1 snapshots; {len(fleet.site.requests)} requests, " in two
+    assert f"1 of 1 ready, 1 snapshot; {len(fleet.site.requests)} requests, " in two
 
 
 def test_pinned_as_a_group_until_the_group_is_let_go(fleet: Fleet) -> None:
@@ -356,6 +356,23 @@ def test_a_branch_is_no_commit(name: str) -> None:
     assert item.error is not None
     assert "names no full commit" in item.error.what
     assert item.error.hint == "git ls-remote " + name.rpartition("@")[0]
+
+
+def test_a_folder_may_be_named_as_the_shell_names_it(
+    walker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for `diff` and `diagnose`; and a branch of it is told with the line that works."""
+    commit = walker.commit()
+    monkeypatch.chdir(walker.top.parent)
+    result = run("prefetch", f"{walker.top.name}@{commit}")
+    assert result.exit_code == 0, result.output
+    assert "1 of 1 ready, 1 snapshot; " in result.output
+    result = run("prefetch", f"{walker.top.name}@main")
+    assert result.exit_code == 1
+    assert f"{walker.top.name}@main names no full commit" in result.output
+    line = result.output.partition("do:  ")[2].splitlines()[0]
+    done = subprocess.run(["sh", "-c", f"echo {line}"], capture_output=True, text=True)
+    assert done.stdout.strip() == f"codevault prefetch {walker.top.name}@{commit}"
 
 
 def test_says_when_its_python_is_not_the_jobs(

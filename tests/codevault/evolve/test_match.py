@@ -180,6 +180,12 @@ def test_keys_of_one_tensor_are_found_whatever_else_there_is() -> None:
     assert tied({**state, **odd}) == [["a.weight", "b.weight"], ["a.bias", "b.bias"]]
 
 
+def test_state_dicts_as_they_are_do_not_tell_enough() -> None:
+    for state in ({"a.weight": 1}, [("a.weight", (1,))], ["four"]):
+        with pytest.raises(ValueError, match=r"rows of \(key, shape, dtype, owner class name\)"):
+            codevault.match_state_dicts(state, state)
+
+
 def test_a_key_given_twice_is_refused() -> None:
     with pytest.raises(ValueError, match=r"'a\.weight' stands twice"):
         codevault.match_state_dicts([], [("a.weight", (1,), "float32", "")] * 2)
