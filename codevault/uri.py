@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://")
 _USER = re.compile(r"(?<=://)[^\s/?#'\"<>]*@")
 _QUERY = re.compile(r"(?<=\?)[^\s'\"<>]+")
+_CONNECT: Final = 20.0
+"""Seconds in which a web server must take a connection."""
+_SILENCE: Final = 60.0
+"""Seconds without a byte after which it counts as gone."""
 _PACKAGES: Final = {
     "s3": "s3fs",
     "gs": "gcsfs",
@@ -114,8 +118,25 @@ def opened(uri: str | os.PathLike[str]) -> Iterator[Any]:
 def _store(text: str) -> tuple[Any, str]:
     import fsspec
 
-    store, inner = fsspec.url_to_fs(text)
+    store, inner = fsspec.url_to_fs(text, **_patience(text))
     return store, inner
+
+
+def _patience(text: str) -> dict[str, Any]:
+    """How long a web server is waited for, unless the user's fsspec configuration says so.
+
+    Without it a whole answer has five minutes: too long for a server that says nothing, while which
+    nothing else of a prefetch goes on, and too short for a large checkpoint.
+    """
+    if text.partition("://")[0].lower() not in ("http", "https"):
+        return {}
+    import aiohttp
+    from fsspec.config import conf
+
+    if any("client_kwargs" in conf.get(scheme, {}) for scheme in ("http", "https")):
+        return {}
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_SILENCE)
+    return {"client_kwargs": {"timeout": timeout}}
 
 
 def state_of(store: Any, inner: str) -> tuple[int | None, str]:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import socket
+import time
 import traceback
 import tracemalloc
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+import fsspec
+import fsspec.config
 import pytest
 import torch
 
 import codevault
+from codevault import uri
 from codevault.downloads import fetched
 from codevault.errors import CheckpointError, FetchError, LegacyFormError
 from codevault.uri import local_path, opened, shown
@@ -25,8 +30,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def remote(walker: Any, tmp_path: Path) -> Any:
     """A checkpoint in fsspec's in-memory store, and that store."""
-    import fsspec
-
     codevault.save_policy(tmp_path / "best.mpt", walker.net.Walker(), probe=torch.ones(1, 4))
     store = fsspec.filesystem("memory")
     store.pipe("/runs/best.mpt", (tmp_path / "best.mpt").read_bytes())
@@ -106,7 +109,7 @@ def stored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     import fsspec
 
     def fetch(store: Store, uri: str = "x://h/a.mpt") -> bytes:
-        monkeypatch.setattr(fsspec, "url_to_fs", lambda _: (store, "a.mpt"))
+        monkeypatch.setattr(fsspec, "url_to_fs", lambda *_, **__: (store, "a.mpt"))
         with open(fetched(uri, str(tmp_path / "copies")), "rb") as file:
             return file.read()
 
@@ -319,3 +322,21 @@ def test_an_address_that_cannot_be_read_is_an_error_of_ours() -> None:
     with pytest.raises(CheckpointError, match="names a host") as caught:
         local_path("file://me:s3cret@otherhost/a.mpt")
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_web_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that goes on sending has all the time that a large file needs."""
+    monkeypatch.setattr(uri, "_SILENCE", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/best.mpt"
+        start = time.monotonic()
+        (item,) = codevault.prefetch([address]).items
+        assert time.monotonic() - start < 20
+        assert item.error is not None
+        assert item.error.reference == "fetch"
+        with uri.reading(address) as (store, _):
+            assert store.client_kwargs["timeout"].total is None
+        own = {"client_kwargs": {"trust_env": True}}
+        monkeypatch.setitem(fsspec.config.conf, "https", own)
+        with uri.reading(address) as (store, _):
+            assert store.client_kwargs == own["client_kwargs"], "the user's word counts"
