@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from dataclasses import asdict
@@ -9,7 +10,7 @@ from dataclasses import asdict
 import click
 
 from codevault.cli.output import echo, json_option
-from codevault.errors import FINDING
+from codevault.errors import FINDING, UsageError
 
 
 @click.command()
@@ -22,10 +23,18 @@ def lint(path: str, against: str | None, stat: bool, as_json: bool) -> None:
 
     PATH is the project's folder. Nothing of it runs.
     """
+    from codevault.diff.sides import is_commit
     from codevault.lint.linting import lint as run
     from codevault.lint.rules import NOTES
     from codevault.manifest import escaped
 
+    if against is not None and not is_commit(against):
+        here, name = shlex.quote(path), shlex.quote(against)
+        raise UsageError(
+            f"{ascii(against)[:100]} is not a full commit",
+            "branches, tags and short ids may name other code tomorrow",
+            f"codevault lint {here} --against $(git -C {here} rev-parse {name})",
+        )
     report = run(path, against=against)
     kinds = Counter(finding.kind for finding in report.findings)
     lines = [

@@ -381,6 +381,15 @@ def test_usage_and_errors(project: Any, tmp_path: Path, monkeypatch: pytest.Monk
     assert "pip install 'codevault[lint]'" in caught.value.hint
 
 
+def test_a_branch_to_compare_with_is_told_with_the_line_that_works(project: Any) -> None:
+    head = project.commit(CLEAN)
+    result = run(project, "--against", "main")
+    assert result.exit_code == 2
+    line = result.output.partition("do:  ")[2].splitlines()[0]
+    done = subprocess.run(["sh", "-c", f"echo {line}"], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == head
+
+
 def test_relative_imports_are_read_as_python_does() -> None:
     read = reading(b"from ..up import A\nfrom . import b\nimport c.d as e\n", "pkg.inner")
     assert read.names == {"A": "pkg.up.A", "b": "pkg.inner.b", "e": "c.d"}
