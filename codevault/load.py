@@ -34,10 +34,8 @@ if TYPE_CHECKING:
     from codevault.evolve.rules import Rules
     from codevault.manifest import Manifest
 
-_HINTS = {
-    True: "save it with a class_path that leaves the policy as it was when its weights were taken",
-    False: "codevault.load_policy(uri)  # its own code",
-}
+_OF_OLD = "save it with a class_path that leaves the policy as it was when its weights were taken"
+_OF_CURRENT = "codevault.load_policy(uri)  # its own code"
 Overlay = Mapping[str, str | bytes] | str | os.PathLike[str] | None
 
 
@@ -108,7 +106,7 @@ def load_policy(
         plan = planned(arch.read(checkpoint), checkpoint.manifest.env, chain, chosen)
         version = None if contract is None else contract.version_of(checkpoint.manifest, chosen)
         given = _environment(env, contract, version, plan.env, chosen)
-        hint, keeper = _HINTS[splint is not None], vault if env is None else None
+        hint, keeper = _OF_OLD if splint else _OF_CURRENT, vault if env is None else None
         policy = arrived(plan, checkpoint, chosen, given, watch.settle, where, hint, keeper)
         replay = replay_probe(policy, checkpoint, where, 2) if probe else None
     policy = placed(policy, device)

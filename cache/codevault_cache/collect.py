@@ -177,9 +177,8 @@ def plan(
 
 def everything(cache: Cache) -> Plan:
     """A plan to remove all that is neither pinned nor in use."""
-    usage = Usage(cache.roots[0])
+    usage, kept = Usage(cache.roots[0]), pinned(cache.roots)
     before = usage.bytes
-    kept = pinned(cache.roots)
     victims = tuple(item for item in items_of(cache) if _free(item, kept))
     for item in victims:
         usage.remove(item.places)
