@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from codevault_importhook import registry
 from codevault_importhook.naming import PREFIX, WIDTH
-from codevault_importhook.origin import is_library_frame, library_folders
+from codevault_importhook.origin import is_library_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -236,4 +236,3 @@ def install() -> None:
         _bootstrap._gcd_import = _gcd_import  # noqa: SLF001
         for name, patch in _patches.items():
             when_loaded(name, patch)
-        library_folders()  # now, not during an import of the application

@@ -19,7 +19,10 @@ _PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os
 
 @cache
 def library_folders() -> tuple[str, ...]:
-    """Folders whose code is not the application's: site-packages, the standard library, ours."""
+    """Folders whose code is not the application's: site-packages, the standard library, ours.
+
+    They are spelled as the interpreter spells them, which is how nearly all code names its files.
+    """
     # not sysconfig's, which reads all that Python was built with: a millisecond of the first load
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     folders = [os.path.dirname(os.__file__)]
@@ -27,8 +30,13 @@ def library_folders() -> tuple[str, ...]:
     folders += site.getsitepackages() if hasattr(site, "getsitepackages") else []
     folders += [site.getusersitepackages()] if hasattr(site, "getusersitepackages") else []
     folders += [_HERE, os.path.join(os.path.dirname(os.path.dirname(_HERE)), "codevault")]
-    both = {spelling for f in folders for spelling in (f, os.path.realpath(f))}
-    return tuple(sorted(os.path.join(f, "") for f in both))
+    return tuple(sorted({os.path.join(f, "") for f in folders}))
+
+
+@cache
+def _behind_links() -> tuple[str, ...]:
+    """The same folders where links lead: only asked of code that is in none of them as spelled."""
+    return tuple(sorted({os.path.join(os.path.realpath(f), "") for f in library_folders()}))
 
 
 @cache
@@ -36,7 +44,9 @@ def is_library_file(filename: str) -> bool:
     """Whether a code object of this file name belongs to a library rather than the application."""
     if filename.startswith("<frozen"):
         return True
-    return filename.startswith(library_folders()) or any(p in filename for p in _PACKAGES)
+    if filename.startswith(library_folders()) or any(p in filename for p in _PACKAGES):
+        return True
+    return filename.startswith(_behind_links())
 
 
 def is_library_frame(frame: FrameType) -> bool:
