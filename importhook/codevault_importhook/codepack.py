@@ -144,8 +144,9 @@ class CodePack:
         start = len(expected) + 8
         end = start + int.from_bytes(data[len(expected) : start], "little")
         self._index: dict[str, _Entry]
-        self.tree, self.name, below, self._index = marshal.loads(data[start:end])  # noqa: S302
-        self._blocks = memoryview(data)[end:]
+        view = memoryview(data)
+        self.tree, self.name, below, self._index = marshal.loads(view[start:end])  # noqa: S302
+        self._blocks = view[end:]
         self.base: CodePack | None = None
         if below is not None:
             self.base = find(below[0])

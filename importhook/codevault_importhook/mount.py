@@ -110,7 +110,7 @@ class Mount:
 
     def is_host(self, module: str) -> bool:
         """Whether `module` is the host's: shared, or third party over a stray namespace folder."""
-        if f"{module}.".startswith(self._shared):
+        if self._shared and f"{module}.".startswith(self._shared):
             return True
         top = module.partition(".")[0]
         known = self._third_party.get(top)
@@ -150,10 +150,9 @@ class Mount:
 
         Names that are no text are none: pickles and records could not hold them.
         """
-        if not is_text(leaf):
-            return None
-        folders = map(self._folders.of, path)
-        return self._folders.find(leaf, [folder for folder in folders if folder is not None])
+        of = self._folders.of
+        found = self._folders.find(leaf, [f for e in path if (f := of(e)) is not None])
+        return found if leaf.isascii() or is_text(leaf) else None
 
     def names(self, *path: str) -> frozenset[str]:
         """The importable names that stand directly on `path`."""

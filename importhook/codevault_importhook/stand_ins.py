@@ -32,9 +32,12 @@ if TYPE_CHECKING:
 def module(mount: Mount) -> ModuleType:
     """The module that holds the stand-ins of one mount; each is made when first used."""
     made = ModuleType(f"{mount.name}.{STAND_INS}", "What stands in for standard library names.")
-    makers = {attribute(name): make for name, make in table.items()}
+    known = table.copy()
+    makers: dict[str, Callable[[Mount], object]] = {}
 
     def __getattr__(name: str) -> object:  # noqa: N807 - the protocol's name
+        if not makers:  # most old code needs none
+            makers.update((attribute(name), make) for name, make in known.items())
         if name not in makers:
             raise AttributeError(name)
         value = makers[name](mount)
