@@ -186,7 +186,7 @@ class CodePack:
         places = entry[3]
         block: memoryview | bytearray = self._view(entry)
         if places:
-            name = splint.encode()
+            name = bytearray(splint, "ascii")  # of any other kind, each place would take a copy
             block = bytearray(block)
             for place in places:
                 block[place : place + WIDTH] = name

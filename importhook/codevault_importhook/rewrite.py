@@ -182,15 +182,13 @@ def _statement(node: ast.AST, rules: Rules, prefix: str) -> Iterator[ast.AST]:
 
 
 def _import(alias: ast.alias, node: ast.Import, prefix: str) -> Iterator[ast.AST]:
-    parent, _, leaf = alias.name.rpartition(".")
     top = alias.name.partition(".")[0]
-    bound = alias.asname or top
-    if parent:
-        yield _from(f"{prefix}.{alias.name}", "__doc__", bound, node, alias)
-    if alias.asname and parent:
-        yield _from(f"{prefix}.{parent}", leaf, bound, node, alias)
-    else:
-        yield _from(prefix, top, bound, node, alias)
+    if top != alias.name and not alias.asname:
+        yield _from(f"{prefix}.{alias.name}", "__doc__", top, node, alias)
+    # With `from prefix import top` the import system looks for a submodule each time.
+    name = f"{prefix}.{alias.name if alias.asname else top}"
+    renamed = ast.copy_location(ast.alias(name=name, asname=alias.asname or top), alias)
+    yield ast.copy_location(ast.Import(names=[renamed]), node)
 
 
 def _from(module: str, name: str, bound: str, node: ast.stmt, at: ast.alias) -> ast.AST:

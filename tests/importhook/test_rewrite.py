@@ -31,11 +31,11 @@ def rewritten(text: str, rules: Rules = RULES) -> str:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("import a", "from P import a"),
-        ("import a as b", "from P import a as b"),
-        ("import a.b.c", "from P.a.b.c import __doc__ as a\nfrom P import a"),
-        ("import a.b.c as d", "from P.a.b.c import __doc__ as d\nfrom P.a.b import c as d"),
-        ("import os, a, json as j", "import os\nfrom P import a\nimport json as j"),
+        ("import a", "import P.a as a"),
+        ("import a as b", "import P.a as b"),
+        ("import a.b.c", "from P.a.b.c import __doc__ as a\nimport P.a as a"),
+        ("import a.b.c as d", "import P.a.b.c as d"),
+        ("import os, a, json as j", "import os\nimport P.a as a\nimport json as j"),
         ("from a import b as c, d", "from P.a import b as c, d"),
         ("from a.b import *", "from P.a.b import *"),
         ("from . import a", "from . import a"),
@@ -47,7 +47,7 @@ def rewritten(text: str, rules: Rules = RULES) -> str:
         ("import sys\nsys.modules", "import sys\nP__splint__.sys_modules"),
         ("import sys\nsys.modules = 1", "import sys\nsys.modules = 1"),
         ("import sys\nsys.path", "import sys\nsys.path"),
-        ("import a as sys\nsys.modules", "from P import a as sys\nsys.modules"),
+        ("import a as sys\nsys.modules", "import P.a as sys\nsys.modules"),
         ("import sys\nx.sys.modules", "import sys\nx.sys.modules"),
         ("from sys import modules as m", "from P.__splint__ import sys_modules as m"),
         (
