@@ -217,6 +217,8 @@ def names(own: frozenset[str], is_host: Callable[[str], bool]) -> frozenset[str]
     """
     tops = {name.partition(".")[0] for name in table}
     brought = {top for top in tops & own if not is_host(top)}
+    if not brought:
+        return frozenset(table)
     return frozenset(name for name in table if name.partition(".")[0] not in brought)
 
 
