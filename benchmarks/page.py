@@ -45,8 +45,8 @@ planted arm does 2% more work, which the method must see.""",
 each round's ratio. *Plain* reads `.pyc` files; *mounted* reads one code pack, hashes it, and serves
 every module from it. What that saves is the file system, six calls a module. The rest, most of the
 time, is the same in both: code is unmarshalled and run, and the collector walks it, so where
-memory is slow the ratio is nearer to one. A first mount costs a millisecond whatever the size,
-which a tree of 50 modules feels.""",
+memory is slow the ratio is nearer to one. A first mount costs 0.4 ms whatever the size, which
+a tree of 50 modules feels.""",
     ),
     "import_peers": (
         "Import beside other ways",
