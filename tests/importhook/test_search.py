@@ -100,6 +100,9 @@ def test_locations_are_known_however_they_are_spelled(lay: Lay, tmp_path: Path) 
         expected = real[len(top) + 1 :] if f"{real}/".startswith(f"{top}/") else None
         assert folders.of(spelled) == expected, spelled
     assert folders.of(f"{through}/src/a") == "src/a"
+    assert folders.of(f"{top}/src/a") == folders.of(f"{top}/src/a") == "src/a"
+    (tmp_path / "link").unlink()
+    assert folders.of(f"{through}/src/a") is None  # what a link said is not remembered
     assert folders.below(f"{top}/src/a/../a/b.py") == "src/a/b.py"
     assert folders.of(f"{top}/src/.hidden") == "src/.hidden"
     assert folders.of(f"{top}/../elsewhere") is None
