@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import site
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ def test_libraries_are_known_as_spelled_and_behind_links(
 ) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
-    monkeypatch.setattr(origin.site, "getsitepackages", lambda: [str(tmp_path / "link")])
+    monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path / "link")])
     assert origin.is_library_file(f"{tmp_path}/link/lib.py")
     assert origin.is_library_file(f"{tmp_path}/real/lib.py")
     assert origin.is_library_file(os.path.realpath(os.__file__))
