@@ -11,7 +11,7 @@
     unload(mount)                                   takes its modules out again
 
 Read in this order: naming, source, search, scopes, spelled, rewrite, codepack, mount, specs,
-specs, finder, loader, pickles, texts, stand_ins, modules_view, dynamic, entries, install, unload.
+specs, missing, finder, loader, pickles, texts, stand_ins, modules_view, dynamic, entries, install, unload.
 """
 
 from codevault_importhook.codepack import CodePack

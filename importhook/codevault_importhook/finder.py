@@ -7,6 +7,7 @@ from sys import _getframe
 from typing import TYPE_CHECKING
 
 from codevault_importhook import compiled, dynamic, registry, specs
+from codevault_importhook.missing import missing
 from codevault_importhook.naming import PREFIX
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class SplintFinder:
         if spec is None:
             callers = {frame.f_code.co_name for frame in _import_system(_getframe(1))}
             if "_find_and_load_unlocked" in callers:  # else it is a question, answered with None
-                raise mount.missing(fullname, from_list="_handle_fromlist" in callers)
+                raise missing(mount, fullname, from_list="_handle_fromlist" in callers)
         return spec
 
 

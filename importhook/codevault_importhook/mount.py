@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import sys
 import threading
@@ -152,7 +151,7 @@ class Mount:
         """
         of = self._folders.of
         found = self._folders.find(leaf, [f for e in path if (f := of(e)) is not None])
-        return found if leaf.isascii() or is_text(leaf) else None
+        return found if is_text(leaf) else None
 
     def names(self, *path: str) -> frozenset[str]:
         """The importable names that stand directly on `path`."""
@@ -176,37 +175,6 @@ class Mount:
         return ", ".join(root or "." for root in self.roots)
 
     # -- names as the old code knows them -----------------------------------------------------
-
-    def missing(self, fullname: str, *, from_list: bool) -> ModuleNotFoundError:
-        """The error for a name that the snapshot does not have.
-
-        `name` is the original name, as the old code's own `except` clauses expect it; only for a
-        `from package import name` does the import system need to find its own spelling there.
-        """
-        original = fullname[WIDTH + 1 :]
-        parent, _, leaf = original.rpartition(".")
-        package = sys.modules.get(f"{self.name}.{parent}" if parent else self.name)
-        # Files of the snapshot are not what the application would have to find.
-        there = () if self.is_host(original) else self.names(*getattr(package, "__path__", ()))
-        near = [f"{parent}.{n}" if parent else n for n in difflib.get_close_matches(leaf, there)]
-        if self.is_host(original):
-            where = f"in the application, with which snapshot {self.name} shares it"
-        else:
-            where = f"in snapshot {self.name} (roots: {self.shown_roots})"
-        text = f"No module named {original!r} {where}"
-        if not is_text(original):
-            text += "; files whose names are no UTF-8 are loaded by their paths, or renamed"
-        elif near:
-            text += f"; near: {', '.join(near)}"
-        elif parent and not self.is_host(original):
-            folder = next(filter(None, map(self.folder, getattr(package, "__path__", ()))), "")
-            stand_in = f"{folder}/{leaf}.py".lstrip("/")
-            text += (
-                f". If it is compiled or generated when {original.partition('.')[0]} is installed: "
-                f"share it (shared=[{original!r}]), or lay a stand-in over the tree "
-                f"(overlay={{{stand_in!r}: ...}})"
-            )
-        return ModuleNotFoundError(text, name=fullname if from_list else original)
 
     @contextlib.contextmanager
     def original_names(self) -> Iterator[None]:

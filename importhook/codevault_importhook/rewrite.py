@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from codevault_importhook.scopes import Scope
 
-VERSION: Final = 6
+VERSION: Final = 7
 """Part of the key under which compiled code is kept: a change of the rules changes it."""
 
 STAND_INS: Final = "__splint__"
