@@ -32,7 +32,11 @@ class Ratio:
 
     @property
     def is_one(self) -> bool:
-        return self.low > 1 - MARGIN and self.high < 1 + MARGIN
+        return self.is_near(1, MARGIN)
+
+    def is_near(self, value: float, margin: float) -> bool:
+        """Whether all of the interval is."""
+        return self.low > value - margin and self.high < value + margin
 
 
 @dataclass(frozen=True, slots=True)
