@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
+import statistics
 import subprocess
 import time
 from dataclasses import dataclass
@@ -15,7 +18,9 @@ if TYPE_CHECKING:
 
     Call = Callable[[], Any]
 
-WARM_UP = 20
+WARM_UP = 10
+STEPS = 20_000
+"""Of the loop that slows an arm down, to see how fast it runs: a tenth of a millisecond."""
 _cuda: Any = torch.cuda  # parts of it have no types
 
 
@@ -24,16 +29,23 @@ class Clock:
     """One way to time a policy.
 
     Attributes:
-        name: What is timed.
+        readings: What it reads at once; verdicts rest on the first, whose name the clock has.
         prepare: Makes a warmed-up call of a policy on observations.
-        time: Nanoseconds of one call, over so many.
-        slowed: As `prepare`, of a policy that also waits so many nanoseconds, as this clock sees.
+        time: Nanoseconds of one call, over so many, as each reading has it.
+        slowed: As `prepare`, of a policy that also works about so many nanoseconds.
+        slice_us: How long one timing lasts, at least. On the host as short as one call: then most
+            are hit by no neighbour, and a median knows nothing of the others.
     """
 
-    name: str
+    readings: tuple[str, ...]
     prepare: Callable[[Any, torch.Tensor], Call]
-    time: Callable[[Call, int], float]
+    time: Callable[[Call, int], tuple[float, ...]]
     slowed: Callable[[Any, torch.Tensor, float], Call]
+    slice_us: float = 0
+
+    @property
+    def name(self) -> str:
+        return self.readings[0]
 
 
 @contextlib.contextmanager
@@ -69,16 +81,26 @@ def _plain(policy: Any, obs: torch.Tensor) -> Call:
     return _warmed(call)
 
 
-def _waiting(policy: Any, obs: torch.Tensor, wait_ns: float) -> Call:
-    clock = time.perf_counter_ns
+def _working(policy: Any, obs: torch.Tensor, extra_ns: float) -> Call:
+    # Work and not a wait for some time: where the machine runs slower, it takes longer as the
+    # policy does, and stays the same share.
+    steps = round(extra_ns * _steps_per_ns())
 
     def call() -> None:
-        end = clock() + wait_ns
-        while clock() < end:
+        for _ in itertools.repeat(None, steps):
             pass
         policy(obs)
 
     return _warmed(call)
+
+
+@functools.cache  # about right is enough, but the same for all plants of a process
+def _steps_per_ns() -> float:
+    def run() -> None:
+        for _ in itertools.repeat(None, STEPS):
+            pass
+
+    return STEPS / statistics.median(_host(run, 1)[0] for _ in range(25))
 
 
 def _warmed(call: Call) -> Call:
@@ -87,25 +109,27 @@ def _warmed(call: Call) -> Call:
     return call
 
 
-def _host(call: Call, inner: int) -> float:
-    start = time.perf_counter_ns()
+def _host(call: Call, inner: int) -> tuple[float, float]:
+    """By the thread's CPU time, of which neighbours take none, and by the wall clock."""
+    cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
     for _ in range(inner):
         call()
-    return (time.perf_counter_ns() - start) / inner
+    wall = time.perf_counter_ns() - wall
+    return (time.thread_time_ns() - cpu) / inner, wall / inner
 
 
 # -- on a CUDA device -----------------------------------------------------------------------------
 
 
-def _launch(call: Call, inner: int) -> float:
+def _launch(call: Call, inner: int) -> tuple[float]:
     torch.cuda.synchronize()
     inner = min(inner, 100)  # beyond some 1,000 launches the host waits for the device
-    spent = _host(call, inner)
+    _, wall = _host(call, inner)
     torch.cuda.synchronize()
-    return spent
+    return (wall,)
 
 
-def _events(call: Call, inner: int) -> float:
+def _events(call: Call, inner: int) -> tuple[float]:
     begin, end = (_cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
     begin.record()
@@ -113,37 +137,36 @@ def _events(call: Call, inner: int) -> float:
         call()
     end.record()
     torch.cuda.synchronize()
-    return float(begin.elapsed_time(end)) * 1e6 / inner
+    return (float(begin.elapsed_time(end)) * 1e6 / inner,)
 
 
-def _sleeping(policy: Any, obs: torch.Tensor, wait_ns: float) -> Call:
-    # Where the launches take longer than the kernels, the device idles: a wait on the device alone
-    # would hide in that, and one on the host in the kernels. So both wait.
-    cycles = round(wait_ns * _cycles_per_ns())
-    clock = time.perf_counter_ns
+def _sleeping(policy: Any, obs: torch.Tensor, extra_ns: float) -> Call:
+    # Where the launches take longer than the kernels, the device idles: work on the device alone
+    # would hide in that, and on the host in the kernels. So both have more to do.
+    cycles, steps = round(extra_ns * _cycles_per_ns()), round(extra_ns * _steps_per_ns())
 
     def call() -> None:
-        end = clock() + wait_ns
         _cuda._sleep(cycles)
-        while clock() < end:
+        for _ in itertools.repeat(None, steps):
             pass
         policy(obs)
 
     return _warmed(call)
 
 
+@functools.cache
 def _cycles_per_ns() -> float:
     cycles = 10_000_000
     _cuda._sleep(cycles)
-    return cycles / min(_events(lambda: _cuda._sleep(cycles), 3) for _ in range(3))
+    return cycles / min(_events(lambda: _cuda._sleep(cycles), 3)[0] for _ in range(3))
 
 
 def _graph(policy: Any, obs: torch.Tensor) -> Call:
     return captured(lambda: policy(obs))
 
 
-def _sleeping_graph(policy: Any, obs: torch.Tensor, wait_ns: float) -> Call:
-    cycles = round(wait_ns * _cycles_per_ns())
+def _sleeping_graph(policy: Any, obs: torch.Tensor, extra_ns: float) -> Call:
+    cycles = round(extra_ns * _cycles_per_ns())
 
     def run() -> None:
         _cuda._sleep(cycles)
@@ -166,10 +189,10 @@ def captured(run: Call) -> Call:
 
 
 CLOCKS: Final = {
-    "cpu": (Clock("wall", _plain, _host, _waiting),),
+    "cpu": (Clock(("cpu", "wall"), _plain, _host, _working),),
     "cuda": (
-        Clock("events", _plain, _events, _sleeping),
-        Clock("launch", _plain, _launch, _waiting),
-        Clock("graph", _graph, _events, _sleeping_graph),
+        Clock(("events",), _plain, _events, _sleeping, 1500),
+        Clock(("launch",), _plain, _launch, _working, 1500),
+        Clock(("graph",), _graph, _events, _sleeping_graph, 1500),
     ),
 }

@@ -46,7 +46,9 @@ def draw(runs: Sequence[Run], folder: Path) -> list[str]:
 
 def _forward(runs: Sequence[Run], axes: Sequence[Axes]) -> None:
     rows = [row for run in runs for row in run["figures"]["rows"]]
-    for shift, arm, colour in ((-0.15, "again", "grey"), (0.15, "isolated", "tab:blue")):
+    labels = {"again": "native again (control)", "planted": "2% planted", "isolated": "isolated"}
+    places = {"again": (-0.2, "grey"), "isolated": (0, "tab:blue"), "planted": (0.2, "tab:orange")}
+    for arm, (shift, colour) in places.items():
         shown = [(i, row[arm]) for i, row in enumerate(rows) if row[arm] is not None]
         middle = [ratio["median"] for _, ratio in shown]
         reach = [
@@ -54,9 +56,9 @@ def _forward(runs: Sequence[Run], axes: Sequence[Axes]) -> None:
             [ratio["high"] - ratio["median"] for _, ratio in shown],
         ]
         at = [i + shift for i, _ in shown]
-        label = "native again (control)" if arm == "again" else arm
-        axes[0].errorbar(at, middle, reach, fmt="o", color=colour, label=label, capsize=3)
+        axes[0].errorbar(at, middle, reach, fmt="o", color=colour, label=labels[arm], capsize=3)
     axes[0].axhspan(0.99, 1.01, color="tab:green", alpha=0.12, label="within 1%")
+    axes[0].axhline(1.02, color="tab:orange", linewidth=0.7, linestyle=":")
     names = [f"{row['policy']}\n{row['batch']} {row['clock']}" for row in rows]
     axes[0].set_xticks(range(len(rows)), names, fontsize=7)
     axes[0].set_ylabel("ratio to native")

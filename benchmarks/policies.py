@@ -1,7 +1,7 @@
 """Policies of three kinds in a repository, and as the arms of a comparison have them.
 
-`native` is a plain import, `again` the same file plainly imported a second time under another name,
-`isolated` what `codevault.load_code` gives. All arms hold the same parameter storages.
+`native` is a plain import, `isolated` what `codevault.load_code` gives, every other arm the same
+file plainly imported once more under another name. All arms hold the same parameter storages.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 import codevault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import ModuleType
 
@@ -91,21 +91,35 @@ def make_repository(folder: Path, net: str = NET) -> tuple[Path, str]:
     return folder, head.stdout.strip()
 
 
-def import_arms(folder: Path) -> dict[str, ModuleType]:
-    """The policies' module as each arm has it."""
+ARMS = ("native", "again", "isolated")
+
+
+def import_arms(folder: Path, arms: Sequence[str] = ARMS) -> dict[str, ModuleType]:
+    """The policies' module as each arm has it, imported in this order."""
     repo, commit = make_repository(folder / "repo")
+    made: dict[str, ModuleType] = {}
     sys.path.insert(0, str(repo))
     try:
-        native = importlib.import_module("walker.net")
+        for arm in arms:
+            if arm == "native":
+                made[arm] = importlib.import_module("walker.net")
+            elif arm == "isolated":
+                splint = codevault.load_code(repo, commit, cache=folder / "cache")
+                made[arm] = splint.import_module("walker.net")
+            else:
+                made[arm] = _once_more(repo / "walker" / "net.py", f"walker_{arm}")
     finally:
         sys.path.remove(str(repo))
-    spec = importlib.util.spec_from_file_location("walker_again", repo / "walker" / "net.py")
+    return made
+
+
+def _once_more(file: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
-    again = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(again)
-    splint = codevault.load_code(repo, commit, cache=folder / "cache")
-    return {"native": native, "again": again, "isolated": splint.import_module("walker.net")}
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def build(arms: Mapping[str, ModuleType], policy: str, device: str = "cpu") -> dict[str, Any]:

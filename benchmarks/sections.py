@@ -69,36 +69,6 @@ def storing(runs: Sequence[Run]) -> str:
     return "\n".join(parts)
 
 
-def gpu_forward(runs: Sequence[Run]) -> str:
-    head = ["device", "policy", "batch", "clock", "native, µs", "control", "planted", "isolated"]
-    rows = [
-        [
-            run["figures"]["device"].get("name", "CPU"),
-            row["policy"],
-            row["batch"],
-            row["clock"],
-            f"{row['native_us']:.4g}",
-            interval(row["again"]),
-            interval(row["planted"]),
-            interval(row["isolated"]),
-            row["verdict"],
-        ]
-        for run in runs
-        for row in run["figures"]["rows"]
-    ]
-    kinds = {run["figures"]["device"]["kind"] for run in runs}
-    without = [] if "cuda" in kinds else ["No GPU was at hand: there is no GPU figure here.\n"]
-    return "\n".join([table([*head, "verdict"], rows), *without])
-
-
-def interval(ratio: dict[str, float] | None) -> str:
-    if ratio is None:
-        return "not claimed"
-    if "low" not in ratio:
-        return f"{ratio['median']:.4f}"
-    return f"{ratio['median']:.4f} [{ratio['low']:.4f}, {ratio['high']:.4f}]"
-
-
 def startup(runs: Sequence[Run]) -> str:
     rows = [
         [
