@@ -95,13 +95,14 @@ def _row(
     calls = {arm: clock.prepare(policy, obs) for arm, policy in built.items()}
     once_ns = min(clock.time(calls["native"], 5))
     inner = max(1, round(clock.slice_us * 1e3 / once_ns))
-    # How long the work takes depends on what runs before and after it, and on what else the machine
-    # does, by up to half: alone it says little. So five times as much is timed where it will stand.
-    trial = 5 * PLANTED
-    calls["planted"] = clock.slowed(built["planted"], obs, trial * once_ns)
-    first = take(1, min(64, max(7, rounds_in(effort.seconds / 5, once_ns))))
-    added = max(PLANTED, math.expm1(first.logs[clock.name]["planted"][0]))
-    calls["planted"] = clock.slowed(built["planted"], obs, PLANTED * once_ns * trial / added)
+    few, many = 2 * PLANTED * once_ns, 6 * PLANTED * once_ns
+    policy = built["planted"]
+    calls["few"], calls["many"] = (clock.slowed(policy, obs, ns) for ns in (few, many))
+    first = take(1, min(128, max(7, rounds_in(effort.seconds / 4, once_ns))))
+    bare, less, more = (first.logs[clock.name][arm][0] for arm in ("planted", "few", "many"))
+    calls = {arm: calls[arm] for arm in ARMS}
+    planted_ns = plant(few, math.expm1(less - bare), many, math.expm1(more - bare))
+    calls["planted"] = clock.slowed(policy, obs, planted_ns)
     call_ns = statistics.median(first.native[clock.readings[-1]])  # by the wall, if it is read
     found = take(effort.blocks, min(32, rounds_in(effort.seconds / effort.blocks, call_ns)))
     return {
@@ -112,6 +113,24 @@ def _row(
             for reading, arms in found.logs.items()
         },
     }
+
+
+def plant(few: float, less: float, many: float, more: float) -> float:
+    """How much work to plant, of two trials in the place where it will stand.
+
+    How long work takes depends on what runs before and after it, and on what else the machine does,
+    by up to half: alone it says little. It also takes a microsecond to begin. Both show in how the
+    time grows. What that gives is kept within bounds, for a trial may be all noise.
+
+    Args:
+        few: Nanoseconds of work, as the clock was told.
+        less: By what share of a pass they slowed it.
+        many: As `few`, more of it.
+        more: As `less`, by these.
+    """
+    each = (more - less) / (many - few)
+    found = few + (PLANTED - less) / each if each > 0 else 0
+    return min(few, max(few / 5, found))
 
 
 def main(text: str) -> None:

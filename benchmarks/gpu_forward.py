@@ -40,7 +40,7 @@ SECONDS: Final = {"cpu": 3.0, "cuda": 1.0}
 QUICK: Final = (4,)
 PROCESSES: Final = 20
 LEAST: Final = 10
-LIMIT_S: Final = 660
+LIMIT_S: Final = 600
 """After so long no further process is started, if there were at least `LEAST`."""
 KEEPING: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(4 << 30)}
 """Lets glibc keep the memory that it has. By default large outputs go back to the system at every

@@ -37,10 +37,10 @@ lists of operators and kernels, and outputs are equal (these run as tests, with 
 and compiled forms, for published policies too). Then timed: native code against the same code
 imported once more (*control*), with 2% more work (*planted*), and *isolated*; all arms share the
 parameters' memory. Calls alternate one by one, in random order, so that most are hit by no
-neighbour. What is planted is a loop, sized anew for each row and process by a trial of five times
-as much. Within one process two equal arms keep a difference (*one process*: its standard
+neighbour. What is planted is a loop, sized anew for each row and process by trials of two and six
+times as much. Within one process two equal arms keep a difference (*one process*: its standard
 deviation, of the control), by where their code lies in memory. So fresh processes import and build
-the arms anew, each in a random order: 20, or at least 10 when 11 minutes are up; none is left out.
+the arms anew, each in a random order: 20, or at least 10 when 10 minutes are up; none is left out.
 In them glibc keeps memory that is freed; otherwise the large outputs of some passes come anew from
 the system at each call, which can take longer than the pass, and varies most. A ratio is the median
 over processes of each one's median, its 95% interval from a bootstrap over processes, and blocks

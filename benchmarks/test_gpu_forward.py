@@ -79,7 +79,7 @@ def test_rows_are_pooled_alike_on_all_devices(clock: str, readings: tuple[str, .
 
 
 @pytest.mark.parametrize(
-    ("seconds", "processes"), [(0.0, 20), (50.0, 14), (1000.0, 10)], ids=["quick", "slow", "late"]
+    ("seconds", "processes"), [(0.0, 20), (50.0, 12), (1000.0, 10)], ids=["quick", "slow", "late"]
 )
 def test_only_the_bounds_end_a_run(
     seconds: float, processes: int, monkeypatch: pytest.MonkeyPatch
