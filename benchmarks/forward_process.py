@@ -98,7 +98,7 @@ def _row(
     few, many = 2 * PLANTED * once_ns, 6 * PLANTED * once_ns
     policy = built["planted"]
     calls["few"], calls["many"] = (clock.slowed(policy, obs, ns) for ns in (few, many))
-    first = take(1, min(128, max(7, rounds_in(effort.seconds / 4, once_ns))))
+    first = take(1, min(128, max(12, rounds_in(effort.seconds / 4, once_ns))))
     bare, less, more = (first.logs[clock.name][arm][0] for arm in ("planted", "few", "many"))
     calls = {arm: calls[arm] for arm in ARMS}
     planted_ns = plant(few, math.expm1(less - bare), many, math.expm1(more - bare))
