@@ -10,8 +10,9 @@
     when_loaded(name, patch)                        changes a library's module once it is loaded
     unload(mount)                                   takes its modules out again
 
-Read in this order: naming, source, search, scopes, spelled, rewrite, codepack, mount, specs,
-specs, missing, finder, loader, pickles, texts, stand_ins, modules_view, dynamic, entries, install, unload.
+Read in this order: naming, source, search, scopes, spelled, changing, rewrite, codepack, mount,
+specs, missing, finder, loader, pickles, texts, stand_ins, modules_view, dynamic, entries, install,
+unload.
 """
 
 from codevault_importhook.codepack import CodePack
