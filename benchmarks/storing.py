@@ -39,7 +39,7 @@ from benchmarks.import_snapshot import HERE
 from benchmarks.keeping import HUB_NAME, KEEP, generated, git, hub_served, lacking
 from benchmarks.warm_load import MARK, MEMORY, between_marks, missing
 from codevault.splint import compile_code
-from codevault_cache import Cache, publish
+from codevault_cache import Cache, atomicwrite
 from codevault_cache.usage import Usage
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ print(count, took * 1e3)
 
 def compare(repo: str, roots: list[str], commits: list[str], rounds: int) -> dict[str, Any]:
     """All arms' figures over some commits, the oldest first."""
-    publish.durable = False  # git and the others do not wait for the disk either
+    atomicwrite.durable = False  # git and the others do not wait for the disk either
     with tempfile.TemporaryDirectory() as top:
         places = {arm: f"{top}/{arm}" for arm in ARMS}
         small = Path(top, "small")
@@ -125,11 +125,11 @@ def _clock(repo: str, roots: list[str], commits: list[str], top: str) -> dict[st
     took: dict[str, list[float]] = {"with": [], "without": []}
     for commit in commits[:12]:
         for arm in random.sample(list(took), 2):
-            publish.durable = arm == "with"
+            atomicwrite.durable = arm == "with"
             start = time.perf_counter()
             KEEP["codevault"](repo, commit, roots, f"{top}/{arm}")
             took[arm].append((time.perf_counter() - start) * 1e3)
-    publish.durable = False
+    atomicwrite.durable = False
     return {arm: round(statistics.median(times), 1) for arm, times in took.items()}
 
 

@@ -21,7 +21,7 @@ from codevault import handover
 from codevault.archive import RESTORE
 from codevault.checkpoint import ARCHITECTURE, read_member
 from codevault.errors import BuildError, CaptureError, CheckpointError
-from codevault.forms import plain_yaml
+from codevault.fileforms import plain_yaml
 from codevault.manifest import unfit
 
 if TYPE_CHECKING:

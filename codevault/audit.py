@@ -36,7 +36,7 @@ from codevault.audits.findings import Audit, Finding, Undo, mark
 from codevault.audits.wording import describe
 from codevault.errors import AuditWarning
 from codevault.registries.borrowed import borrowed
-from codevault_importhook.changing import unchanged
+from codevault_importhook.processlock import unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

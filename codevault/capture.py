@@ -20,15 +20,15 @@ from codevault.captured import Captured, Selection
 from codevault.embedded import embedded
 from codevault.errors import CaptureError, CodeChangedWarning
 from codevault.ownmodules import OwnModule, files_below, must_have_file, reached, roots_of
+from codevault.projectconfig import migrations_of, stated_of
 from codevault.provenances import recall
 from codevault.splint import mounted_as
 from codevault.staleness import edited
-from codevault.stated import migrations_of, stated_of
 from codevault_cache import find_worktree, overlay_entries, public_url, read_worktree
 from codevault_cache.errors import CacheError
 from codevault_cache.ignores import ignored_among
 from codevault_cache.limits import FILE_BYTES
-from codevault_importhook.origin import is_library_file
+from codevault_importhook.libraries import is_library_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from codevault.archive import RESTORE, Member, chunks, directory, table
 from codevault.errors import CaptureError, CheckpointError, MissingCheckpointError
-from codevault.forms import refuse_forms, refuse_strangers
+from codevault.fileforms import refuse_forms, refuse_strangers
 from codevault.manifest import Manifest, parse
 from codevault.uri import local_path, shown
 from codevault.writer import Bytes, Payload, write

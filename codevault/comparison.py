@@ -11,7 +11,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from codevault.nest import Nest
+    from codevault.tensortree import Nest
 
 TOLERANCES: Final[Mapping[str, tuple[float, float]]] = {
     "float64": (1e-12, 1e-9),

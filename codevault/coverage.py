@@ -10,13 +10,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from codevault.trial import played
-from codevault.understudy import owners, understudy_of
+from codevault.probecopy import owners, understudy_of
+from codevault.proberun import played
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from codevault.nest import Nest
+    from codevault.tensortree import Nest
 
 
 def untouched(

@@ -10,10 +10,10 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from codevault.captured import Captured
+from codevault.checkpointcode import opened, warm
 from codevault.embedded import embedded
 from codevault.errors import CaptureError, CodevaultError
 from codevault.ownmodules import files_below
-from codevault.supply import opened, warm
 from codevault_cache import Wanted, public_url
 from codevault_cache.errors import CacheError
 

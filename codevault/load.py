@@ -10,20 +10,20 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from codevault import architecture as arch
-from codevault import audit, errors, loadlog, outlook
-from codevault.arrival import arrived, placed, planned, replay_probe
+from codevault import audit, errors, loadlog, preflight
 from codevault.build import CodeVersion, CurrentCode, environment
-from codevault.chain import chain_of_application, named_by
 from codevault.checkpoint import Checkpoint, open_checkpoint
-from codevault.current import diagnosed
+from codevault.checkpointcode import CachePath, healed, opened, translated, used, warm
+from codevault.diagnosedload import diagnosed
 from codevault.downloads import fetched
 from codevault.errors import CodevaultError, LegacyFormError, PackagesWarning, ProbeWarning
 from codevault.listed import must_be_listed
+from codevault.pendingrules import chain_of_application, named_by
 from codevault.provenances import Provenance, remember
 from codevault.raised import explained
+from codevault.restoring import arrived, placed, planned, replay_probe
 from codevault.rng import kept_rng
 from codevault.splint import Splint, mount, release
-from codevault.supply import CachePath, healed, opened, translated, used, warm
 from codevault.trust import Allowed, Trust, allow, allow_architecture
 from codevault.uri import shown
 from codevault_cache import Cache, Snapshot, Wanted, overlay_of
@@ -181,7 +181,7 @@ def _findings(
     manifest: Manifest, splint: Splint | None, vault: Cache, where: str
 ) -> tuple[str, ...]:
     """Warns of packages and shared names that old code will miss, before any of it runs."""
-    found = outlook.findings(manifest, splint, vault)
+    found = preflight.findings(manifest, splint, vault)
     if found:
         text = f"{where} was saved with other packages than there are here:"
         hint = f"do:  codevault show {shlex.quote(where)}"

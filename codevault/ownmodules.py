@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from codevault.errors import CaptureError
 from codevault.packages import home_of
 from codevault_cache.limits import FILE_BYTES
-from codevault_importhook import origin
+from codevault_importhook import libraries
 from codevault_importhook.naming import is_text
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _own(module: ModuleType, loaded: str) -> OwnModule | None:
     if loaded.partition(".")[0] in _OURS or not isinstance(file, str):
         return None
     file = os.path.realpath(file)
-    if origin.is_library_file(file) or not file.endswith(".py"):
+    if libraries.is_library_file(file) or not file.endswith(".py"):
         return None
     spec = getattr(module, "__spec__", None)
     name = loaded

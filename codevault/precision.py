@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from codevault_importhook.changing import changing
+from codevault_importhook.processlock import changing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from codevault.batches import look
+from codevault.checkpointcode import CachePath, opened, translated
 from codevault.downloads import fetched
 from codevault.listed import must_be_listed
-from codevault.supplier import EXPECTED, PrefetchItem, PrefetchReport, Supplier, failed
-from codevault.supply import CachePath, opened, translated
+from codevault.prefetchgroups import look
+from codevault.prefetchrun import EXPECTED, PrefetchItem, PrefetchReport, Supplier, failed
 from codevault.targets import commit_of, targets
 from codevault.uri import local_path
 from codevault_cache import pins
@@ -24,7 +24,7 @@ from codevault_cache.traffic import traffic
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from codevault.batches import Look
+    from codevault.prefetchgroups import Look
     from codevault.trust import Trust
 
 __all__ = ["PrefetchItem", "PrefetchReport", "checked", "prefetch", "sought", "workers"]

@@ -10,9 +10,9 @@ import torch
 from codevault import coverage
 from codevault.comparison import TOLERANCES, Comparison, Replay
 from codevault.errors import CaptureError, ProbeError
-from codevault.nest import Nest, is_tensordict, others, pack, same
-from codevault.trial import EMPTY, Trial, run
-from codevault.understudy import device_of
+from codevault.probecopy import device_of
+from codevault.proberun import EMPTY, Trial, run
+from codevault.tensortree import Nest, is_tensordict, others, pack, same
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ class Probe:
 def record(policy: Any, observations: Any) -> Probe:
     """Runs the policy on observations and records what it gives; the policy stays as it was.
 
-    The run is seeded, in eval mode, without gradients, and on a copy (`understudy`).
+    The run is seeded, in eval mode, without gradients, and on a copy (`probecopy`).
 
     Args:
         policy: A module or any other callable.

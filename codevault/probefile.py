@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from codevault import tensorfile
 from codevault.errors import CheckpointError
 from codevault.manifest import escaped, plain_json
-from codevault.nest import Nest, others
-from codevault.nest import check as check_node
 from codevault.probe import Probe
+from codevault.tensortree import Nest, others
+from codevault.tensortree import check as check_node
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from codevault import userdir
 from codevault.archive import CHUNK, directory, found, unpacked
 from codevault.checkpoint import MANIFEST, NEEDED, PACK, refuse_large, verified
-from codevault.forms import refuse_forms, refuse_strangers
+from codevault.fileforms import refuse_forms, refuse_strangers
 from codevault.manifest import Manifest, parse
 from codevault.uri import opened, reading, shown, state_of
 from codevault_cache.traffic import count

@@ -17,8 +17,8 @@ import torch
 from codevault import tensorfile
 from codevault.errors import CaptureError, CheckpointError
 from codevault.manifest import escaped, plain_json
-from codevault.nest import Nest, others, pack, unpack
-from codevault.nest import check as check_node
+from codevault.tensortree import Nest, others, pack, unpack
+from codevault.tensortree import check as check_node
 from codevault.writer import replacing
 
 if TYPE_CHECKING:

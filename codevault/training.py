@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from codevault import runfolder, trainerstate, weights
-from codevault.behind import Behind
+from codevault.backgroundwriter import Behind
 from codevault.captured import Selection
 from codevault.checkpoint import open_checkpoint
 from codevault.draft import Draft, draft, write
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from codevault.captured import Captured
-    from codevault.nest import Nest
+    from codevault.tensortree import Nest
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import os
 from typing import Any
 
 from codevault.checkpoint import WEIGHTS, check_member, open_checkpoint
+from codevault.checkpointcode import CachePath, opened
 from codevault.downloads import fetched
 from codevault.load import load_policy
 from codevault.provenances import provenance
-from codevault.supply import CachePath, opened
 from codevault.trust import allow
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from codevault import copies as copying
+from codevault import cpucopies as copying
 from codevault import tensorfile
 from codevault.archive import RESTORE, Member, chunks
 from codevault.assignment import assign

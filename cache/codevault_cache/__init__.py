@@ -21,9 +21,9 @@ from codevault_cache.warm import warm
 if TYPE_CHECKING:
     from codevault_cache.address import public_url
     from codevault_cache.inventory import Entry
-    from codevault_cache.reach import is_reachable
+    from codevault_cache.reachability import is_reachable
     from codevault_cache.signatures import is_signed
-    from codevault_cache.travel import pack_of_commit
+    from codevault_cache.unpushed import pack_of_commit
     from codevault_cache.verify import Report
     from codevault_cache.worktree import Captured, read_worktree
 
@@ -54,9 +54,9 @@ _LATER = {
     "Captured": "codevault_cache.worktree",
     "Entry": "codevault_cache.inventory",
     "Report": "codevault_cache.verify",
-    "is_reachable": "codevault_cache.reach",
+    "is_reachable": "codevault_cache.reachability",
     "is_signed": "codevault_cache.signatures",
-    "pack_of_commit": "codevault_cache.travel",
+    "pack_of_commit": "codevault_cache.unpushed",
     "public_url": "codevault_cache.address",
     "read_worktree": "codevault_cache.worktree",
 }

@@ -115,7 +115,7 @@ class Cache:
 
     def _set_aside(self, root: str, path: str) -> None:
         if root == self.roots[0]:
-            from codevault_cache.trash import set_aside
+            from codevault_cache.removal import set_aside
 
             _log.warning("a damaged cache entry is set aside: %s", path)
             set_aside(path, paths.quarantine(root))
@@ -183,7 +183,7 @@ class Cache:
             DigestMismatch: They have another digest; nothing is kept.
             Unwritable: The first folder does not take them.
         """
-        from codevault_cache.put import put
+        from codevault_cache.packing import put
 
         return put(self.roots, files, expected)
 
@@ -197,7 +197,7 @@ class Cache:
         Raises:
             Unwritable: The first folder does not take it.
         """
-        from codevault_cache.publish import publish_file, written
+        from codevault_cache.atomicwrite import publish_file, written
 
         root = self.roots[0]
         data = snapshot.to_json()

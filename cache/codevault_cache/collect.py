@@ -18,7 +18,7 @@ from codevault_cache import paths
 from codevault_cache.holdings import holdings, last_use, names_in, pinned
 from codevault_cache.inuse import claimed
 from codevault_cache.limits import KEEP_BYTES, KEEP_SECONDS, PROOF_SECONDS
-from codevault_cache.trash import DAY, HOUR, discard, sweep
+from codevault_cache.removal import DAY, HOUR, discard, sweep
 from codevault_cache.usage import Usage
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def collect(planned: Plan, done: Callable[[Item], object] = lambda item: None) -
 
 def remove(cache: Cache, item: Item) -> bool:
     """Remove one item, records first; False where it is used or pinned now, or cannot go."""
-    from codevault_cache.publish import sync_folder
+    from codevault_cache.atomicwrite import sync_folder
 
     tmp = paths.tmp(cache.roots[0])
     with claimed(item.pack) as free:

@@ -145,7 +145,7 @@ def newest(root: str, tag: str) -> bytes | None:
 
 
 def _keep(root: str, digest: str, tag: str, payload: bytes) -> None:
-    from codevault_cache.publish import publish_file
+    from codevault_cache.atomicwrite import publish_file
 
     paths.prepare(root)
     top = os.path.join(root, paths.VERSION, "code")

@@ -14,8 +14,8 @@ import time
 from typing import TYPE_CHECKING
 
 from codevault_cache import environ, limits, paths
-from codevault_cache.publish import NEW
-from codevault_cache.trash import may_run, tmp_name
+from codevault_cache.atomicwrite import NEW
+from codevault_cache.removal import may_run, tmp_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

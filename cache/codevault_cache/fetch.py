@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codevault_cache import paths
+from codevault_cache.atomicwrite import written
 from codevault_cache.blobs import SMALL_BLOBS, get_blobs, tried
-from codevault_cache.depot import add_pack, depot
 from codevault_cache.errors import CommitNotFound, CredentialsMissing
 from codevault_cache.gittree import Damaged, GitSource, Objects, source_at
-from codevault_cache.publish import written
+from codevault_cache.objectstores import add_pack, depot
 from codevault_cache.wire import wire
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def bring(
             yield sources
         except Damaged:
             # It must not stand in the way of the next try.
-            from codevault_cache.trash import set_aside
+            from codevault_cache.removal import set_aside
 
             set_aside(path, paths.quarantine(root))
             raise
@@ -129,7 +129,7 @@ class Fetch:
 
     def get(self, wants: Sequence[str], depth: int | None, spec: str | None) -> None:
         """Ask for objects, and keep what comes."""
-        from codevault_cache.publish import unfinished
+        from codevault_cache.atomicwrite import unfinished
 
         with unfinished(self.tmp) as (fd, path), os.fdopen(fd, "wb", closefd=False) as file:
             self.server.fetch(file, wants, depth=depth, filter_spec=spec)

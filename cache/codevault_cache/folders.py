@@ -11,9 +11,9 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from codevault_cache import publish
-from codevault_cache.publish import NEW, sync, sync_folder, write_all
-from codevault_cache.trash import remove_folder, tmp_name
+from codevault_cache import atomicwrite
+from codevault_cache.atomicwrite import NEW, sync, sync_folder, write_all
+from codevault_cache.removal import remove_folder, tmp_name
 from codevault_cache.treepaths import NATIVE
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def publish_folder(
     os.mkdir(top, 0o700)
     try:
         folders = {top}
-        many = publish.durable and len(files) >= MANY
+        many = atomicwrite.durable and len(files) >= MANY
         for path, (mode, content) in files.items():
             target = os.path.join(top, *path.split("/"))
             folder = os.path.dirname(target)

@@ -110,7 +110,7 @@ def _changed_library(tree: Tree, folder: str) -> str | None:
 
 
 def _set_aside(folder: str, changed: str | None, quarantine: str) -> None:
-    from codevault_cache.trash import set_aside
+    from codevault_cache.removal import set_aside
 
     _log.warning("laid-out files are set aside: %r of %s was changed", changed, folder)
     if not set_aside(folder, quarantine):

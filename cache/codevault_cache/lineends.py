@@ -66,7 +66,7 @@ def normaliser(
     from dulwich.filters import FilterBlobNormalizer, FilterError
     from dulwich.objects import Blob
 
-    from codevault_cache.attributes import attributes_of
+    from codevault_cache.gitattributes import attributes_of
 
     attributes = attributes_of(repo)
     config = repo.get_config_stack()

@@ -86,7 +86,7 @@ def from_mirror(cache: Cache, wanted: Wanted, repo: str | None, url: str) -> Sna
     Raises:
         Unwritable: The cache does not take it.
     """
-    from codevault_cache.patience import within
+    from codevault_cache.timeouts import within
 
     start = time.monotonic()
     if start < _silent.get(url, 0.0):

@@ -22,8 +22,8 @@ from codevault_cache.gitobjects import read_pack
 from codevault_cache.gittree import Objects, require_modules, source_at
 from codevault_cache.keep import EmptySource, keep
 from codevault_cache.remote import from_remote
+from codevault_cache.removal import sweep
 from codevault_cache.source import GITLINK, Absent, choose
-from codevault_cache.trash import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,7 +148,7 @@ def _local(
         from codevault_cache.folder import FolderSource
 
         return keep(cache, wanted, FolderSource(path), path, wanted)
-    from codevault_cache.archive import archive_source
+    from codevault_cache.distarchive import archive_source
 
     return keep(cache, wanted, archive_source(path), path, wanted)
 
@@ -161,7 +161,7 @@ def _repository(
     found: GitDir,
     travelling: Mapping[str, tuple[str, bytes]],
 ) -> Snapshot:
-    from codevault_cache.depot import read_only
+    from codevault_cache.objectstores import read_only
 
     if wanted.commit is None:
         if found.top is None:

@@ -105,7 +105,7 @@ def prepare(root: str) -> None:
     tag = os.path.join(root, "CACHEDIR.TAG")
     if os.path.exists(tag):
         return
-    from codevault_cache.publish import publish_file
+    from codevault_cache.atomicwrite import publish_file
 
     for path, content in ((os.path.join(root, ".gitignore"), b"*\n"), (tag, _TAG)):
         publish_file(path, tmp(root), (content,))

@@ -12,7 +12,7 @@ from codevault_cache import paths
 from codevault_cache.collect import items_of, remove
 from codevault_cache.errors import Held, Missing, UnsafeName, Unwritable
 from codevault_cache.holdings import holdings, names_in, pinned, read_record
-from codevault_cache.trash import discard
+from codevault_cache.removal import discard
 from codevault_cache.usage import allocated
 
 if TYPE_CHECKING:

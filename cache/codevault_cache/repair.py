@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from codevault_cache import paths
 from codevault_cache.errors import CacheError
 from codevault_cache.holdings import holdings
-from codevault_cache.trash import set_aside
+from codevault_cache.removal import set_aside
 from codevault_cache.wanted import Wanted
 from codevault_cache.warm import warm
 

@@ -21,7 +21,7 @@ from codevault_cache.errors import (
     Offline,
     SignaturesUnchecked,
 )
-from codevault_cache.reach import is_noted, note, place_of
+from codevault_cache.reachability import is_noted, note, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,8 +153,8 @@ def _remotely(address: Address, commit: str) -> Commit | None:
 
 
 def _fetched(server: Wire | SystemGit, commit: str) -> Commit | None:
-    from codevault_cache.depot import add_pack, depot
-    from codevault_cache.publish import unfinished
+    from codevault_cache.atomicwrite import unfinished
+    from codevault_cache.objectstores import add_pack, depot
 
     with tempfile.TemporaryDirectory(prefix="codevault-signed-") as folder:
         objects = os.path.join(folder, "objects")

@@ -13,7 +13,7 @@ from codevault_cache import paths
 from codevault_cache.derived import read_derived
 from codevault_cache.errors import CacheError, CorruptEntry
 from codevault_cache.holdings import code_packs, packs, records, trees
-from codevault_cache.put import pack_problem
+from codevault_cache.packing import pack_problem
 from codevault_cache.snapshot import DIGEST, NAME, Snapshot
 from codevault_cache.tree import Tree
 

@@ -10,6 +10,7 @@ from dulwich.client import HTTPUnauthorized
 from dulwich.errors import HangupException
 from dulwich.object_store import ObjectStoreGraphWalker
 
+from codevault_cache.atomicwrite import written
 from codevault_cache.clients import Ear, SshClient, TcpClient, Vendor
 from codevault_cache.credentials import credentials_for
 from codevault_cache.errors import CacheError
@@ -21,8 +22,7 @@ from codevault_cache.limits import (
     SILENCE_SECONDS,
     refuse_above,
 )
-from codevault_cache.patience import within
-from codevault_cache.publish import written
+from codevault_cache.timeouts import within
 from codevault_cache.traffic import count
 
 if TYPE_CHECKING:

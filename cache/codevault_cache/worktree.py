@@ -88,9 +88,9 @@ def read_worktree(
     from dulwich.errors import NotGitRepository
     from dulwich.repo import Repo
 
-    from codevault_cache.depot import read_only
-    from codevault_cache.travel import diff_of, travelling_of
+    from codevault_cache.objectstores import read_only
     from codevault_cache.uncommitted import uncommitted
+    from codevault_cache.unpushed import diff_of, travelling_of
 
     place = find_worktree(top)
     found = gitdir_of(place) if place is not None else None
@@ -163,7 +163,7 @@ def remote_of(repo: Repo, objects: Objects, top: str, head: str) -> tuple[str | 
         the commit
         itself wins, then origin, then the others by name.
     """
-    from codevault_cache.history import nearest_on
+    from codevault_cache.pushedbase import nearest_on
 
     urls: dict[str, str] = {}
     config = repo.get_config()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _cache() -> Cache:
-    from codevault.supply import opened
+    from codevault.checkpointcode import opened
 
     return opened(None)
 
@@ -176,8 +176,8 @@ def _names(vault: Cache, given: tuple[str, ...]) -> list[str]:
     names = []
     for text in given:
         if text.endswith(".mpt") or os.path.exists(text):
+            from codevault.checkpointcode import snapshot_of
             from codevault.show import read_manifest
-            from codevault.supply import snapshot_of
 
             names.append(snapshot_of(read_manifest(text)).name)
             continue

@@ -40,7 +40,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except (CodevaultError, CacheError) as caught:
-            from codevault.supply import translated
+            from codevault.checkpointcode import translated
 
             error = translated(caught) if isinstance(caught, CacheError) else caught
         except ModuleNotFoundError as caught:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from codevault.cluster.reports import NodeReport, NodesReport
-    from codevault.supplier import PrefetchItem
+    from codevault.prefetchrun import PrefetchItem
 
 
 def run(

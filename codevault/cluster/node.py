@@ -8,14 +8,14 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from codevault.checkpointcode import healed, opened, translated
 from codevault.cluster.parcel import Order, Parcel, files_in, memory
 from codevault.cluster.publish import pushed, questions
 from codevault.errors import CodevaultError, FetchError
 from codevault.prefetching import workers
+from codevault.prefetchrun import EXPECTED, PrefetchItem, PrefetchReport, Supplier, failed
 from codevault.repositories import explicit
 from codevault.splint import compile_code
-from codevault.supplier import EXPECTED, PrefetchItem, PrefetchReport, Supplier, failed
-from codevault.supply import healed, opened, translated
 from codevault.version import VERSION
 from codevault_cache import Snapshot, public_url
 from codevault_cache.errors import CacheError
@@ -24,7 +24,7 @@ from codevault_cache.traffic import Traffic, traffic
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from codevault.batches import Look
+    from codevault.prefetchgroups import Look
     from codevault_cache import Cache
 
 T = TypeVar("T")
@@ -140,18 +140,18 @@ def _orders(looks: Iterable[Look], items: Mapping[str, PrefetchItem], cache: Cac
 
 
 def _proofs(seen: Look, cache: Cache) -> tuple[bytes, ...]:
-    from codevault_cache import reach, signatures
+    from codevault_cache import reachability, signatures
 
     if seen.allowed is None or seen.repo is None or seen.commit is None:
         return ()
-    lines = [reach.proof_of(seen.repo, seen.commit)]
+    lines = [reachability.proof_of(seen.repo, seen.commit)]
     lines += [signatures.proof_of(key, seen.commit) for key in seen.allowed.signers]
-    return tuple(line for line in lines if reach.is_noted(cache, line))
+    return tuple(line for line in lines if reachability.is_noted(cache, line))
 
 
 def _taken(order: Order, cache: Cache, place: str) -> tuple[Snapshot, bool]:
     from codevault_cache.mirror import from_mirror
-    from codevault_cache.reach import note
+    from codevault_cache.reachability import note
 
     hit = True
     try:

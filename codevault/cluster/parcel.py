@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from codevault.batches import Look
     from codevault.manifest import Manifest
+    from codevault.prefetchgroups import Look
     from codevault_cache import Wanted
 
 

@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from codevault.checkpointcode import CachePath, opened, translated, wanted_of
 from codevault.errors import CodevaultError
 from codevault.prefetching import sought, workers
-from codevault.supplier import Supplier
-from codevault.supply import CachePath, opened, translated, wanted_of
+from codevault.prefetchrun import Supplier
 from codevault.uri import writing
 from codevault_cache import Wanted
 from codevault_cache.errors import CacheError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
-    from codevault.batches import Look
+    from codevault.prefetchgroups import Look
     from codevault.prefetching import PrefetchItem
     from codevault.trust import Trust
     from codevault_cache import Cache
@@ -125,7 +125,7 @@ def pushed(name: str, asked: Iterable[Wanted], cache: Cache, to: str) -> int:
     Raises:
         CodevaultError: The cache does not hold it, or the mirror cannot be written.
     """
-    from codevault_cache.push import push
+    from codevault_cache.mirrorpush import push
 
     snapshot = cache.snapshot(name)
     try:

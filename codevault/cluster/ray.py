@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from codevault.checkpointcode import opened
 from codevault.cluster import node
 from codevault.cluster.parcel import carried
 from codevault.cluster.reports import NodeReport, NodesReport
 from codevault.errors import CodevaultError, FetchError
 from codevault.prefetching import checked, sought, workers
-from codevault.supplier import EXPECTED, Supplier, failed
-from codevault.supply import opened
+from codevault.prefetchrun import EXPECTED, Supplier, failed
 from codevault.version import VERSION
 from codevault_cache import environ
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator
 
-    from codevault.batches import Look
-    from codevault.supplier import PrefetchItem
+    from codevault.prefetchgroups import Look
+    from codevault.prefetchrun import PrefetchItem
     from codevault.trust import Trust
 
 SECONDS: Final = 600.0

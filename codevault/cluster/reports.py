@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from codevault.supplier import PrefetchItem, PrefetchReport
+    from codevault.prefetchrun import PrefetchItem, PrefetchReport
 
 
 @dataclass(frozen=True, slots=True)

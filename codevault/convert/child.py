@@ -31,7 +31,7 @@ def main(folder: str) -> None:
 
 
 def _done(task: dict[str, Any], folder: str) -> dict[str, Any]:
-    from codevault import forms
+    from codevault import fileforms
     from codevault.convert import spaces
     from codevault.convert.harvest import Harvest, harvest
     from codevault.oldforms import OldFile, namer
@@ -43,7 +43,7 @@ def _done(task: dict[str, Any], folder: str) -> dict[str, Any]:
     splint = mount(snapshot, Cache(tuple(task["caches"])))
     thing, unpickler = _unpickled(old, splint, task)
     facts: dict[str, Any] = {"unpickler": unpickler}
-    if old.form == forms.SB3:
+    if old.form == fileforms.SB3:
         found = Harvest(thing[0])
         facts["arguments"] = spaces.arguments(thing[1], namer(splint))
     else:
@@ -59,7 +59,7 @@ def _unpickled(old: Any, splint: Any, task: dict[str, Any]) -> tuple[Any, str]:
     """The object, and which unpickler gave it."""
     import pickle
 
-    from codevault import forms
+    from codevault import fileforms
     from codevault.convert import unpickling
     from codevault.convert.names import lost, permitted, refused
     from codevault.errors import ConvertError
@@ -73,7 +73,7 @@ def _unpickled(old: Any, splint: Any, task: dict[str, Any]) -> tuple[Any, str]:
             "name the commit that it was saved with: --commit SHA",
         )
     known = permitted(names, splint)
-    zipped = old.form == forms.SB3
+    zipped = old.form == fileforms.SB3
     read = unpickling.reader(splint, known, None)
     try:
         thing = unpickling.load(old, splint, known)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault import architecture as arch
-from codevault import forms
+from codevault import fileforms
 from codevault.build import own
 from codevault.convert import spaces
 from codevault.errors import ConvertError
@@ -28,11 +28,11 @@ def complete(request: Request, old: OldFile, names: tuple[str, ...]) -> None:
     if request.repo is None:
         lacks.append("which code it runs")
         more += ["--repo", "URL_OR_PATH", "--commit", "SHA"]
-    tensors = old.form == forms.SAFETENSORS or all(name.startswith(_TENSORS) for name in names)
-    if request.class_path is None and old.recipe is None and old.form != forms.SB3 and tensors:
+    tensors = old.form == fileforms.SAFETENSORS or all(name.startswith(_TENSORS) for name in names)
+    if request.class_path is None and old.recipe is None and old.form != fileforms.SB3 and tensors:
         lacks.append("which class takes its weights")
         more += ["--class", "pkg.mod:Class"]
-    if request.probe is None and old.form != forms.SB3:
+    if request.probe is None and old.form != fileforms.SB3:
         lacks.append("observations for a probe")
         more += ["--probe", "OBS"]
     if lacks:

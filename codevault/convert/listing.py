@@ -12,7 +12,7 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from codevault import forms
+from codevault import fileforms
 from codevault.archive import RESTORE
 from codevault.errors import CheckpointError
 from codevault.oldforms import OldFile, member
@@ -71,7 +71,7 @@ def blob(value: Any, where: str) -> bytes:
 
 def pickles(old: OldFile) -> Iterator[bytes]:
     """The bytes in which pickles stand, one after the other."""
-    if old.form == forms.SB3:
+    if old.form == fileforms.SB3:
         data = data_of(old)
         for key in SB3_KEYS if isinstance(data, dict) else ():
             value = data.get(key)

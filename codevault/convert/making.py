@@ -9,9 +9,10 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from codevault import forms, oldforms, weights
+from codevault import fileforms, oldforms, weights
 from codevault.build import check_kept, environment
 from codevault.checkpoint import open_checkpoint
+from codevault.checkpointcode import opened
 from codevault.convert import listing, spaces
 from codevault.convert.lacks import complete
 from codevault.convert.lacks import recipe as recipe_of
@@ -24,7 +25,6 @@ from codevault.load import load_code
 from codevault.manifest import escaped
 from codevault.rng import kept_rng
 from codevault.save import save_policy
-from codevault.supply import opened
 from codevault.uri import shown
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def convert(request: Request, say: Callable[[str], None]) -> Converted:
         found = unpickled(old, splint, opened(None), names, request)
     else:
         found = Unpickled(oldforms.load_weights(old), {}, None)
-    if old.form == forms.SB3 and request.probe is None:
+    if old.form == fileforms.SB3 and request.probe is None:
         space = found.facts["arguments"]["observation_space"]
         request = replace(request, probe=json.dumps(spaces.observation(space)))
     recipe = recipe_of(request, old, found, splint)
@@ -134,7 +134,7 @@ def _code(request: Request, old: OldFile) -> Splint:
         )
 
     splint = mounted(request.overlay)
-    if old.form != forms.SB3 or request.class_path is not None:
+    if old.form != fileforms.SB3 or request.class_path is not None:
         return splint
     laid = splint.overlay.files if splint.overlay is not None else {}
     files = {path: value[1] for path, value in laid.items() if value is not None}

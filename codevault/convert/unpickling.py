@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from codevault import forms
+from codevault import fileforms
 from codevault.convert.listing import SB3_KEYS, blob, data_of, today
 from codevault.convert.names import RENAMED, of_torch
 from codevault.errors import ConvertError
@@ -94,12 +94,12 @@ def reader(splint: Splint, known: Mapping[str, Any], names: Sequence[str] | None
 
 def _is_torch(old: OldFile) -> bool:
     """Whether torch.save wrote it; a bare pickle may come from its older releases as well."""
-    return old.form != forms.PICKLE or _is_early(old)
+    return old.form != fileforms.PICKLE or _is_early(old)
 
 
 def _is_early(old: OldFile) -> bool:
     """Whether a torch before 1.6 wrote it, or a later one in the way of those."""
-    if old.form != forms.PICKLE:
+    if old.form != fileforms.PICKLE:
         return False
     with open(old.path, "rb") as file:
         return file.read(16).startswith(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P")
@@ -113,7 +113,7 @@ def _load_torch(old: OldFile, module: ModuleType) -> Any:
 
 
 def _source(old: OldFile) -> Any:
-    if old.form == forms.SB3:
+    if old.form == fileforms.SB3:
         return io.BytesIO(member(old.path, "policy.pth", None))
     if old.weights is None:
         return old.path

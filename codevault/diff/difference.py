@@ -7,11 +7,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from codevault.checkpointcode import CachePath, opened
 from codevault.diff.sides import is_commit, named, side
 from codevault.errors import CodeError
 from codevault.evolve.codediff import Code, changes, followed, loaded_by
 from codevault.evolve.ownimports import modules_of
-from codevault.supply import CachePath, opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

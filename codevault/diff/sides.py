@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from codevault import architecture, supply
+from codevault import architecture, checkpointcode
 from codevault.checkpoint import ARCHITECTURE, Checkpoint, open_checkpoint, read_member
 from codevault.errors import CheckpointError, CodevaultError, MissingCheckpointError
 from codevault.ranged import remote_code
@@ -39,7 +39,7 @@ class Pinned:
 
     manifest: Manifest
     architecture: Mapping[str, Any]
-    code: supply.Coded
+    code: checkpointcode.Coded
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +133,16 @@ def side(what: Named, other: Named, roots: Sequence[str], cache: Cache) -> Side:
         CodeError: Its code was found and cannot be served.
     """
     if what.pinned is not None:
-        snapshot, _ = supply.had(what.pinned.code, _READ, cache)
+        snapshot, _ = checkpointcode.had(what.pinned.code, _READ, cache)
         return Side(what, snapshot, cache.tree(snapshot.digest))
     near = other.pinned.manifest.roots if other.pinned else ()
     try:
         wanted = Wanted(what.repo, what.commit, roots=tuple(roots or near) or None)
-        (snapshot,) = supply.warm([wanted], cache)
+        (snapshot,) = checkpointcode.warm([wanted], cache)
     except CodevaultError as error:
         if roots or not near or error.reference != "roots-missing":
             raise
-        (snapshot,) = supply.warm([Wanted(what.repo, what.commit)], cache)
+        (snapshot,) = checkpointcode.warm([Wanted(what.repo, what.commit)], cache)
     return Side(what, snapshot, cache.tree(snapshot.digest))
 
 

@@ -10,11 +10,11 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from codevault.build import CurrentCode
+from codevault.checkpointcode import healed, prove, warm
 from codevault.errors import CodevaultError, UsageError
 from codevault.evolve.sides import Side
 from codevault.repositories import explicit
 from codevault.splint import Splint, mount, mounted
-from codevault.supply import healed, prove, warm
 from codevault.targets import commit_of
 from codevault.trust import allow_architecture
 from codevault_cache import Cache, Snapshot, Wanted, find_worktree

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from codevault import loadlog
 from codevault.checkpoint import open_checkpoint
+from codevault.checkpointcode import CachePath, opened, used
 from codevault.downloads import fetched
 from codevault.errors import CodevaultError, RefusedError
 from codevault.evolve.against import against_of
 from codevault.evolve.examination import examined
 from codevault.evolve.sides import Side, told
 from codevault.splint import Splint, mount, mounted
-from codevault.supply import CachePath, opened, used
 from codevault.trust import Trust, allow
 from codevault.uri import shown
 

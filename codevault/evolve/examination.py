@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault import architecture as arch
-from codevault import audit, outlook, userdir, weights
+from codevault import audit, preflight, userdir, weights
 from codevault.build import environment
 from codevault.checkpoint import PROBE, read_member
 from codevault.evolve.behaviour import fitted, replayed
 from codevault.evolve.configs import configs
 from codevault.evolve.diagnosis import FAMILIES, Cause, Diagnosis, Family
 from codevault.evolve.drift import drift
+from codevault.evolve.introducedby import dated, own_worktree
 from codevault.evolve.keys import keys
 from codevault.evolve.nearby import unshared
-from codevault.evolve.origins import dated, own_worktree
 from codevault.evolve.places import Found, Place
 from codevault.evolve.shapes import Policies, shapes
 from codevault.evolve.sides import Built, Side, built, told
@@ -233,7 +233,7 @@ def _behaviour(
 
 def _packages(case: _Case, vault: Cache, checked: dict[Family, str]) -> list[Found]:
     splint = case.old.code if isinstance(case.old.code, Splint) else None
-    texts = outlook.findings(case.checkpoint.manifest, splint, vault)
+    texts = preflight.findings(case.checkpoint.manifest, splint, vault)
     count = len(case.checkpoint.manifest.packages)
     checked["packages"] = f"{count} compared, by a table of known breaks"
     return [Found(_package(text)) for text in texts]

@@ -21,8 +21,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 
 from codevault.evolve.roles import Roles
-from codevault.nest import unpack
-from codevault.understudy import understudy_of
+from codevault.probecopy import understudy_of
+from codevault.tensortree import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +39,7 @@ _LEAST: Final = 1e-2
 def parameter_roles(module: torch.nn.Module, arguments: Sequence[Any]) -> Roles:
     """Runs a module on observations and tells what each of its parameters does for the outputs.
 
-    It runs on the CPU, in eval mode, on a copy (`understudy`): in float64, and where its code
+    It runs on the CPU, in eval mode, on a copy (`probecopy`): in float64, and where its code
     insists on another dtype, in float32.
 
     Args:

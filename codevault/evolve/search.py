@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from codevault.evolve.places import Place
-    from codevault_cache.chronicle import Chronicle
+    from codevault_cache.commithistory import Chronicle
     from codevault_cache.commits import Commit
 
     Spots = Sequence[tuple[str, str]]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import torch
 
     from codevault.evolve.sides import Side
-    from codevault.nest import Nest
     from codevault.probe import Probe
+    from codevault.tensortree import Nest
 
 _OUT, _IN = "outputs", "observations"
 _SIDES = ("output side", (_OUT,)), ("input side", (_IN,))

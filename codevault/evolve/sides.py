@@ -11,7 +11,7 @@ from codevault.build import build, check_kept, own
 from codevault.errors import CodevaultError
 from codevault.manifest import escaped
 from codevault.probe import SEED
-from codevault.understudy import seeded
+from codevault.probecopy import seeded
 from codevault_importhook import strip
 
 if TYPE_CHECKING:

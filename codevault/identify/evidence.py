@@ -6,16 +6,16 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from codevault.identify.commitmodules import Shelf
 from codevault.identify.scan import Scan, parts_of
-from codevault.identify.shelf import Shelf
 from codevault.identify.trees import Library
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
     from codevault.identify.classes import ClassSource
-    from codevault.identify.traces import Traces
-    from codevault_cache.chronicle import Chronicle
+    from codevault.identify.filefacts import Traces
+    from codevault_cache.commithistory import Chronicle
 
 _FOREIGN: Final = frozenset({"torch", "numpy", "", *sys.stdlib_module_names})
 _BARE: Final = frozenset({"torch.nn.modules.linear", "torch.nn.modules.activation"})

@@ -8,15 +8,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from codevault import forms
+from codevault import fileforms
+from codevault.checkpointcode import CachePath, opened, translated
 from codevault.convert.making import recognised
 from codevault.errors import CodeError, CodevaultError
 from codevault.identify.building import Plan, verdict
+from codevault.identify.commitmodules import Shelf
 from codevault.identify.evidence import Recall, facts_of, witness_of
+from codevault.identify.filefacts import Traces, traces_of
 from codevault.identify.ranking import Range, Ranking, Version, ranked
-from codevault.identify.shelf import Shelf
-from codevault.identify.traces import Traces, traces_of
-from codevault.supply import CachePath, opened, translated
 from codevault.uri import shown
 from codevault_cache.errors import CacheError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from codevault.identify.evidence import Fact, Witness
-    from codevault_cache.chronicle import Chronicle
+    from codevault_cache.commithistory import Chronicle
     from codevault_cache.commits import Commit
 
 _FEW: Final = 1
@@ -102,7 +102,7 @@ def identify(
     traces = traces_of(recognised(question.old))
     vault = opened(cache)
     try:
-        from codevault_cache.chronicle import chronicle
+        from codevault_cache.commithistory import chronicle
 
         with chronicle(vault, question.repo) as history:
             chosen = [c for c in history.commits if _within(c, question)]
@@ -204,7 +204,7 @@ def _line(question: Question, traces: Traces, witness: Witness, commit: Commit) 
         words += ["--class", "pkg.mod:Class"]
     for name, data in (question.plan.arguments if question.plan else {}).items():
         words += ["--arg", f"{name}={json.dumps(data)}"]
-    if traces.form != forms.SB3:
+    if traces.form != fileforms.SB3:
         words += ["--probe", "OBS"]
     return shlex.join(words)
 

@@ -15,7 +15,7 @@ from codevault.identify.classes import ClassSource, read_source
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from codevault_cache.chronicle import Chronicle
+    from codevault_cache.commithistory import Chronicle
 
 _TREE: Final = 0o040000
 _WORD: Final = re.compile(

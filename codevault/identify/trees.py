@@ -10,7 +10,7 @@ from codevault.identify.classes import ModuleSource, read_source
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from codevault_cache.chronicle import Chronicle
+    from codevault_cache.commithistory import Chronicle
     from codevault_cache.gitobjects import TreeEntry
 
 _TREE: Final = 0o040000

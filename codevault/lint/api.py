@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from codevault.checkpointcode import opened, warm
 from codevault.lint.graph import need
 from codevault.lint.project import within
 from codevault.lint.rules import Finding
-from codevault.supply import opened, warm
 from codevault_cache import Wanted
 from codevault_cache.selection import stated_in
 
 if TYPE_CHECKING:
+    from codevault.checkpointcode import CachePath
     from codevault.lint.project import Project
-    from codevault.supply import CachePath
 
 _PYPROJECT: Final = "pyproject.toml"
 

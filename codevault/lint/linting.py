@@ -15,7 +15,7 @@ from codevault.lint.rules import NOTES, Finding, broken
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from codevault.supply import CachePath
+    from codevault.checkpointcode import CachePath
 
 
 @dataclass(frozen=True, slots=True)

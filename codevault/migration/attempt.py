@@ -10,18 +10,18 @@ import torch
 
 from codevault import architecture as arch
 from codevault import coverage
-from codevault.arrival import Plan, assign_weights, planned
 from codevault.build import build, check_kept, environment
 from codevault.checkpoint import PROBE, Checkpoint, read_member
 from codevault.errors import BuildError, CodeError, CodevaultError, ProbeError, StateDictError
 from codevault.evolve.moves import ANEW, Moved, unmoved
 from codevault.evolve.sides import Side, told
 from codevault.manifest import escaped
-from codevault.nest import unpack
 from codevault.probe import Probe, record, replay
+from codevault.probecopy import device_of
 from codevault.probefile import from_bytes
+from codevault.restoring import Plan, assign_weights, planned
 from codevault.splint import Splint
-from codevault.understudy import device_of
+from codevault.tensortree import unpack
 from codevault.uri import shown
 
 if TYPE_CHECKING:

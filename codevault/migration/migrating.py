@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codevault.chain import chain_for
 from codevault.checkpoint import open_checkpoint
+from codevault.checkpointcode import CachePath, opened
 from codevault.downloads import fetched
 from codevault.errors import UsageError
 from codevault.evolve.examination import alone
@@ -16,8 +16,8 @@ from codevault.migration.attempt import attempted, judged
 from codevault.migration.request import request_of
 from codevault.migration.target import target_of
 from codevault.migration.writing import written
+from codevault.pendingrules import chain_for
 from codevault.rng import kept_rng
-from codevault.supply import CachePath, opened
 from codevault.uri import local_path
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     import torch
 
-    from codevault.arrival import Plan
     from codevault.evolve.diagnosis import Cause
     from codevault.evolve.match import Match
     from codevault.evolve.places import Found
+    from codevault.restoring import Plan
 
 _MOST: Final = 4
 """How many candidates of a question are written."""

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from codevault import architecture as arch
 from codevault import loadlog, weights
-from codevault.arrival import moved, planned
-from codevault.chain import chain_for
 from codevault.checkpoint import open_checkpoint
+from codevault.checkpointcode import CachePath, opened, used
 from codevault.downloads import fetched
 from codevault.errors import CodevaultError
 from codevault.evolve.configs import configs
@@ -28,10 +27,11 @@ from codevault.migration.question import Answer, answered
 from codevault.migration.renamed import roles_after, rows_after, touched
 from codevault.migration.rulestext import Config, Weights, config_text, rules_text
 from codevault.migration.target import Target, target_of
+from codevault.pendingrules import chain_for
 from codevault.probe import replay
+from codevault.restoring import moved, planned
 from codevault.rng import kept_rng
 from codevault.splint import mount
-from codevault.supply import CachePath, opened, used
 from codevault.trust import Trust, allow
 from codevault.uri import shown
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from codevault.captured import Captured, Selection
+from codevault.checkpointcode import prove, translated
 from codevault.convert import spaces
 from codevault.diff.sides import is_commit, named
 from codevault.errors import (
@@ -20,9 +21,8 @@ from codevault.errors import (
 )
 from codevault.evolve.ownimports import modules_of
 from codevault.load import load_code
+from codevault.projectconfig import rules_at, rules_of, stated_of
 from codevault.resaved import code_of
-from codevault.stated import rules_at, rules_of, stated_of
-from codevault.supply import prove, translated
 from codevault.trust import allow, allow_architecture
 from codevault_cache import find_worktree, overlay_entries
 from codevault_cache.errors import CacheError
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from codevault.diff.sides import Named
     from codevault.load import Overlay
     from codevault.manifest import Manifest
+    from codevault.projectconfig import Migrations
     from codevault.splint import Splint
-    from codevault.stated import Migrations
     from codevault.trust import Trust
     from codevault_cache import Cache
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from codevault import weights
 from codevault.checkpoint import open_checkpoint
+from codevault.checkpointcode import CachePath, opened
 from codevault.diff.difference import difference
 from codevault.diff.sides import is_commit
 from codevault.downloads import fetched
 from codevault.errors import CodevaultError, UsageError
 from codevault.evolve.diagnose import diagnose
 from codevault.migration.suggestion import Suggestion, suggest_rules
-from codevault.supply import CachePath, opened
 from codevault.uri import local_path, shown
 from codevault_cache import find_worktree
 

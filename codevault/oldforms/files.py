@@ -7,7 +7,7 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from codevault import forms, tensorfile
+from codevault import fileforms, tensorfile
 from codevault.archive import RESTORE
 from codevault.errors import CheckpointError
 from codevault.manifest import plain_json
@@ -28,7 +28,7 @@ class OldFile:
 
     Attributes:
         path: A file, or the folder of a bundle.
-        form: What it is: one of the texts in `forms`.
+        form: What it is: one of the texts in `fileforms`.
         recipe: How its policy is built, as far as it says.
         weights: The member with the weights; None where the file is the weights.
         setup: A script that wants to run before it is loaded, or None.
@@ -44,7 +44,7 @@ class OldFile:
     def pickled(self) -> bool:
         """Whether its weights are in a pickle."""
         if self.weights is None:
-            return self.form != forms.SAFETENSORS
+            return self.form != fileforms.SAFETENSORS
         return not self.weights.endswith(".safetensors")
 
 
@@ -55,14 +55,14 @@ def read(path: str, form: str) -> OldFile:
         CheckpointError: It is damaged, or lacks what its form needs.
         LegacyFormError: Nothing can be read of this form.
     """
-    if form == forms.TORCHSCRIPT:
-        raise forms.legacy(path, form)
-    if form == forms.METTA:
+    if form == fileforms.TORCHSCRIPT:
+        raise fileforms.legacy(path, form)
+    if form == fileforms.METTA:
         text = member(path, "modelarchitecture.txt", _TEXT).decode("utf-8", "replace")
         return OldFile(path, form, from_spec(text, path), _WEIGHTS)
-    if form == forms.BUNDLE:
+    if form == fileforms.BUNDLE:
         return _bundle(path)
-    if form == forms.METTA_PICKLE:
+    if form == fileforms.METTA_PICKLE:
         return OldFile(path, form, None, "policy.pt")
     return OldFile(path, form, None, None)
 
@@ -75,7 +75,7 @@ def load_weights(old: OldFile) -> dict[str, torch.Tensor]:
         CheckpointError: They are damaged.
     """
     if old.pickled:
-        raise forms.legacy(old.path, old.form)
+        raise fileforms.legacy(old.path, old.form)
     if old.weights is None:
         with open(old.path, "rb") as file:
             data = bytearray(file.read())
@@ -140,7 +140,7 @@ def _bundle(path: str) -> OldFile:
         raise CheckpointError(
             f"{path} has a damaged policy_spec.json", str(error), RESTORE
         ) from None
-    return OldFile(folder, forms.BUNDLE, recipe, data or _WEIGHTS, setup or None)
+    return OldFile(folder, fileforms.BUNDLE, recipe, data or _WEIGHTS, setup or None)
 
 
 def _recipe(said: Mapping[str, Any], where: str) -> Recipe:

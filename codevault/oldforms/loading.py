@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from codevault import architecture as arch
-from codevault import forms, loadlog
+from codevault import fileforms, loadlog
 from codevault.build import check_kept
 from codevault.errors import CaptureError, RefusedError
 from codevault.oldforms.files import OldFile, load_weights
@@ -39,8 +39,8 @@ def load(old: OldFile, splint: Splint, env: Any, where: str) -> tuple[Any, Any]:
     from codevault import weights
 
     if old.recipe is None or old.pickled:
-        raise forms.legacy(where, old.form, forms.code_options(splint.snapshot))
-    line = forms.legacy(where, old.form, forms.code_options(splint.snapshot)).hint
+        raise fileforms.legacy(where, old.form, fileforms.code_options(splint.snapshot))
+    line = fileforms.legacy(where, old.form, fileforms.code_options(splint.snapshot)).hint
     refuse_setup(old, where, f"{line} --allow-setup")
     loadlog.note(where, splint.snapshot, None, splint, loadlog.GIVEN)
     described = architecture(old.recipe, splint, env)

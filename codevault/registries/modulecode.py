@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codevault.registries.codeform import form, nested
 from codevault_importhook import registry, specs
-from codevault_importhook.changing import changing
 from codevault_importhook.naming import PREFIX
+from codevault_importhook.processlock import changing
 from codevault_importhook.rewrite import compile_module
 
 if TYPE_CHECKING:

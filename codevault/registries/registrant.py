@@ -9,7 +9,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 import codevault_importhook as hook
-from codevault_importhook import origin, registry
+from codevault_importhook import libraries, registry
 from codevault_importhook.naming import PREFIX, WIDTH
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def outside(frame: FrameType | None, within: Iterable[str]) -> FrameType | None:
 def is_for_itself(frame: FrameType) -> bool:
     """Whether a library's module is being executed: what it registers then is its own."""
     above: FrameType | None = frame
-    while above is not None and origin.is_library_frame(above) and not _is_known(_module(above)):
+    while above is not None and libraries.is_library_frame(above) and not _is_known(_module(above)):
         if above.f_code.co_name == "<module>":
             return True
         above = above.f_back
@@ -74,7 +74,7 @@ def registering(frame: FrameType, values: Iterable[object]) -> Registrant | None
     place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
     if module.startswith(PREFIX):
         return Registrant(module[:WIDTH], module, place)
-    if _is_known(module) or not origin.is_library_frame(frame):
+    if _is_known(module) or not libraries.is_library_frame(frame):
         holding = registry.holding(frame.f_code.co_filename)  # old code that was loaded by path
         return Registrant(None if holding is None else holding.name, module, place)
     authors = list(_authors(values))
@@ -104,7 +104,7 @@ def behind(values: Iterable[object]) -> Registrant:
 def at(file: str, line: int) -> Registrant:
     """A registrant of which only a place is known; never a snapshot."""
     loaded = (n for n, m in list(sys.modules.items()) if getattr(m, "__file__", None) == file)
-    return Registrant(None, next(loaded, ""), f"{file}:{line}", origin.is_library_file(file))
+    return Registrant(None, next(loaded, ""), f"{file}:{line}", libraries.is_library_file(file))
 
 
 def _in(module: object, names: tuple[str, ...]) -> bool:
@@ -123,7 +123,7 @@ def _authors(values: Iterable[object]) -> Iterator[Registrant]:
         if isinstance(inner, FunctionType):
             code = inner.__code__
             place = f"{code.co_filename}:{code.co_firstlineno}"
-            library = origin.is_library_file(code.co_filename)
+            library = libraries.is_library_file(code.co_filename)
         else:
             place, library = "", _is_library_module(module)
         if module.startswith(PREFIX):
@@ -136,4 +136,4 @@ def _is_library_module(module: str) -> bool:
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
         return module != "__main__"
-    return origin.is_library_file(file)
+    return libraries.is_library_file(file)

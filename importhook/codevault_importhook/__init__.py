@@ -10,19 +10,19 @@
     when_loaded(name, patch)                        changes a library's module once it is loaded
     unload(mount)                                   takes its modules out again
 
-Read in this order: naming, source, search, scopes, spelled, changing, rewrite, codepack, mount,
-specs, missing, finder, loader, pickles, texts, stand_ins, modules_view, dynamic, entries, install,
-unload.
+Read in this order: naming, source, search, scopes, moduletexts, processlock, rewrite, codepack,
+mount, specs, missing, finder, loader, pickles, execcode, stand_ins, modules_view, stringimports,
+pathhook, install, unload.
 """
 
 from codevault_importhook.codepack import CodePack
-from codevault_importhook.dynamic import deciding, resolving, when_loaded
 from codevault_importhook.install import mount, prepare
 from codevault_importhook.mount import Mount
 from codevault_importhook.naming import is_splint, make, split, strip
 from codevault_importhook.pickles import with_original_names
 from codevault_importhook.source import ModuleSource
 from codevault_importhook.stand_ins import stand_in
+from codevault_importhook.stringimports import deciding, resolving, when_loaded
 from codevault_importhook.unload import unload
 
 __all__ = [

@@ -16,8 +16,8 @@ import warnings
 from _imp import _fix_co_filename  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Final
 
-from codevault_importhook.changing import changing
 from codevault_importhook.naming import WIDTH, placeholder
+from codevault_importhook.processlock import changing
 from codevault_importhook.rewrite import VERSION, Rules, compile_module
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import sys
 from sys import _getframe
 from typing import TYPE_CHECKING
 
-from codevault_importhook import compiled, dynamic, registry, specs
+from codevault_importhook import extensions, registry, specs, stringimports
 from codevault_importhook.missing import missing
 from codevault_importhook.naming import PREFIX
 
@@ -37,7 +37,9 @@ class SplintFinder:
         if not fullname.startswith(PREFIX):
             if fullname.partition(".")[0] in registry.own_names:
                 _refuse_unseen()
-            return dynamic.spec_with_patch(fullname, path) if fullname in dynamic.waiting else None
+            if fullname in stringimports.waiting:
+                return stringimports.spec_with_patch(fullname, path)
+            return None
         mount = registry.get(fullname)
         if mount is None:
             return None
@@ -72,7 +74,7 @@ def _refuse_unseen() -> None:
     caller = frames[-1].f_back if frames else None
     if caller is None:
         return
-    if compiled.loading(caller.f_code):
+    if extensions.loading(caller.f_code):
         mount = caller.f_locals["self"].mount
         while frames and frames[-1].f_code.co_name != "_find_and_load":
             frames.pop()
@@ -83,7 +85,7 @@ def _refuse_unseen() -> None:
         return
     name: str = frames[-1].f_locals["name"]
     if mount.claims(name):
-        raise compiled.unfollowed(mount, name)
+        raise extensions.unfollowed(mount, name)
 
 
 def _import_system(frame: FrameType | None) -> Iterator[FrameType]:

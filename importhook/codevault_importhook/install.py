@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from codevault_importhook import dynamic, entries, registry
+from codevault_importhook import pathhook, registry, stringimports
 from codevault_importhook.finder import SplintFinder
 from codevault_importhook.mount import Mount, normal_roots
 from codevault_importhook.naming import is_splint
@@ -23,8 +23,8 @@ def prepare() -> None:
     """Puts the hook in place; a second call changes nothing."""
     if not any(finder is SplintFinder for finder in sys.meta_path):
         sys.meta_path.insert(0, SplintFinder)
-        sys.path_hooks.insert(0, entries.hook)
-    dynamic.install()
+        sys.path_hooks.insert(0, pathhook.hook)
+    stringimports.install()
 
 
 def mount(

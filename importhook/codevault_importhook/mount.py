@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from codevault_importhook import codepack, origin, pickles, stand_ins
+from codevault_importhook import codepack, libraries, pickles, stand_ins
 from codevault_importhook.loader import SplintLoader
 from codevault_importhook.naming import WIDTH, is_text
 from codevault_importhook.rewrite import STAND_INS, Rules, compile_module
@@ -124,14 +124,14 @@ class Mount:
         """
         if not self.rules.owns(module) or self.is_host(module):
             return False
-        return not origin.is_third_party(module.partition(".")[0], regular_only=False)
+        return not libraries.is_third_party(module.partition(".")[0], regular_only=False)
 
     def _is_third_party(self, top: str) -> bool:
         found = self._folders.find(top, self.roots)
         if found is None or found.path is not None:
             return False
         with_modules = any(self._folders.has_module(folder) for folder in found.portions)
-        return origin.is_third_party(top, regular_only=with_modules)
+        return libraries.is_third_party(top, regular_only=with_modules)
 
     # -- the tree as an import path -----------------------------------------------------------
 

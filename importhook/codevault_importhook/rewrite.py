@@ -13,9 +13,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from codevault_importhook.changing import changing
+from codevault_importhook.moduletexts import of_logger, spelled
+from codevault_importhook.processlock import changing
 from codevault_importhook.scopes import SCOPES, WRAPPED, Names
-from codevault_importhook.spelled import of_logger, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

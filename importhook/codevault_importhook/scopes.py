@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 from typing import Final
 
-from codevault_importhook.spelled import given
+from codevault_importhook.moduletexts import given
 
 WRAPPED: Final = frozenset({"builtins.exec", "builtins.eval"})
 """Only their first argument is replaced: the functions look at the frame that calls them."""

@@ -10,7 +10,7 @@ from importlib._bootstrap_external import _NamespacePath  # type: ignore[attr-de
 from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING
 
-from codevault_importhook.compiled import CompiledLoader
+from codevault_importhook.extensions import CompiledLoader
 from codevault_importhook.naming import WIDTH
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class AliasLoader(Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Imports the host's module, past the seam in `dynamic`, and puts it in place."""
+        """Imports the host's module, past the seam in `stringimports`, and puts it in place."""
         original = module.__name__[WIDTH + 1 :]
         __import__(original)
         sys.modules[module.__name__] = sys.modules[original]

@@ -2,7 +2,7 @@
 
 `rewrite` points each use of such a name at the module `_splint_….__splint__`, which is made here.
 The host's own use of these names costs nothing and changes nothing. What is absent from the table
-and ends in `importlib.import_module` is followed by `dynamic`, whoever calls it.
+and ends in `importlib.import_module` is followed by `stringimports`, whoever calls it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault_importhook import specs
+from codevault_importhook.execcode import code_of, compile_of
+from codevault_importhook.libraries import is_library_file
 from codevault_importhook.modules_view import Modules
 from codevault_importhook.naming import PREFIX, WIDTH, strip
-from codevault_importhook.origin import is_library_file
 from codevault_importhook.rewrite import HANDED, NAMED, STAND_INS, attribute, compile_module
-from codevault_importhook.texts import code_of, compile_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codevault_cache import Cache, publish
+from codevault_cache import Cache, atomicwrite
 
 if TYPE_CHECKING:
     import ssl
@@ -46,7 +46,7 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     monkeypatch.delenv("CODEVAULT_OFFLINE", raising=False)
     monkeypatch.setenv("CODEVAULT_CACHE", str(tmp_path_factory.mktemp("default-cache")))
     # Waiting for the disk is tested where it matters.
-    monkeypatch.setattr(publish, "durable", False)
+    monkeypatch.setattr(atomicwrite, "durable", False)
 
 
 class Repo:
@@ -340,7 +340,7 @@ def python(tmp_path: Path) -> Callable[..., str]:
     """Run a program in a fresh interpreter that finds the cache's code."""
 
     def run(program: str, *args: str, flags: tuple[str, ...] = (), **env: str) -> str:
-        where = os.path.dirname(os.path.dirname(os.path.abspath(publish.__file__)))
+        where = os.path.dirname(os.path.dirname(os.path.abspath(atomicwrite.__file__)))
         done = subprocess.run(
             [sys.executable, *flags, "-c", program, *args],
             capture_output=True,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codevault_cache import Cache, Snapshot, Wanted, collect, errors, paths, pins, trash, warm
+from codevault_cache import Cache, Snapshot, Wanted, collect, errors, paths, pins, removal, warm
 from codevault_cache.holdings import holdings
 from codevault_cache.usage import Usage, allocated
 from tests.forks import fork
@@ -22,7 +22,7 @@ from tests.forks import fork
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DAY = trash.DAY
+DAY = removal.DAY
 
 
 def put(cache: Cache, number: int, repo: str | None = None) -> Snapshot:
@@ -204,7 +204,7 @@ def test_I4_records_go_before_what_they_name(cache: Cache, monkeypatch: pytest.M
     snapshot = put(cache, 1)
     age(cache, snapshot, 1000 * DAY)
     gone: list[str] = []
-    real = trash.discard
+    real = removal.discard
 
     def discard(path: str, tmp: str) -> bool:
         gone.append(os.path.relpath(path, cache.roots[0]).split(os.sep)[1])
@@ -269,7 +269,7 @@ def test_I12_objects_without_a_record_and_leftovers_go(cache: Cache) -> None:
     with open(download, "wb") as file:
         file.write(b"x")
     cache.derived("f" * 64, "cp", lambda: b"x")
-    trash.set_aside(paths.code(root, "cp", "f" * 64), paths.quarantine(root))
+    removal.set_aside(paths.code(root, "cp", "f" * 64), paths.quarantine(root))
     then = time.time() - 2 * DAY
     aside = os.path.join(paths.quarantine(root), os.listdir(paths.quarantine(root))[0])
     for place in (paths.pack(root, digest), download, aside):
@@ -467,9 +467,9 @@ def test_automatic_collection_never_fails(cache: Cache, monkeypatch: pytest.Monk
 READER = """
 import os, random, sys, time
 from codevault_cache import Cache, Snapshot, Wanted, collect, errors
-import codevault_cache.publish as publish
-from codevault_cache.trash import DAY
-publish.durable = False
+import codevault_cache.atomicwrite as publish
+from codevault_cache.removal import DAY
+atomicwrite.durable = False
 top, seed, seconds, arm = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
 choose, cache = random.Random(seed), Cache.open(top)
 FILES = [{"a.py": (0o100644, b"x = %d" % n), "d/b.txt": (0o100644, b"y" * n)} for n in range(4)]
@@ -517,7 +517,7 @@ print(counts["hits"], counts["healed"], counts["removed"])
 def test_readers_survive_a_collection_that_never_stops(
     arm: str, tmp_path: Path, cache: Cache
 ) -> None:
-    where = os.path.dirname(os.path.dirname(os.path.abspath(trash.__file__)))
+    where = os.path.dirname(os.path.dirname(os.path.abspath(removal.__file__)))
     running = [
         subprocess.Popen(
             [sys.executable, "-c", READER, cache.roots[0], str(seed), "3", arm],
@@ -539,7 +539,7 @@ def test_readers_survive_a_collection_that_never_stops(
 
 STOPPED = """
 import os, signal, sys
-from codevault_cache import Cache, publish
+from codevault_cache import Cache, atomicwrite
 real = os.link
 def link(*args, **kwargs):
     if args[1].endswith(".cvs"):
@@ -552,7 +552,7 @@ print(Cache.open(sys.argv[1]).publish({"a.py": (0o100644, b"1")}))
 
 
 def test_a_writer_that_is_stopped_while_collection_runs(cache: Cache) -> None:
-    where = os.path.dirname(os.path.dirname(os.path.abspath(trash.__file__)))
+    where = os.path.dirname(os.path.dirname(os.path.abspath(removal.__file__)))
     writer = subprocess.Popen(
         [sys.executable, "-c", STOPPED, cache.roots[0]],
         env={**os.environ, "PYTHONPATH": where},
@@ -563,7 +563,7 @@ def test_a_writer_that_is_stopped_while_collection_runs(cache: Cache) -> None:
     assert writer.stdout.readline() == "here\n"
     os.waitid(os.P_PID, writer.pid, os.WSTOPPED)
     tmp = paths.tmp(cache.roots[0])
-    then = time.time() - 5 * trash.HOUR
+    then = time.time() - 5 * removal.HOUR
     for name in os.listdir(tmp):
         os.utime(os.path.join(tmp, name), (then, then))
     collect.collect(collect.plan(cache, 0, 0))

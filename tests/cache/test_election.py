@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from codevault_cache import Cache, Wanted, election, errors, is_reachable, paths, warm
-from codevault_cache.trash import tmp_name
+from codevault_cache.removal import tmp_name
 from codevault_cache.wanted import claim_key
 from tests.forks import at_once, fork
 

@@ -19,11 +19,11 @@ import pytest
 
 from codevault_cache import Cache, Wanted, errors, limits, overlay_of, public_url, warm
 from codevault_cache.address import address_of
-from codevault_cache.archive import archive_source
-from codevault_cache.depot import read_only
+from codevault_cache.distarchive import archive_source
 from codevault_cache.gitobjects import parse_tree
 from codevault_cache.gittree import Objects, source_at
 from codevault_cache.keep import keep
+from codevault_cache.objectstores import read_only
 
 if TYPE_CHECKING:
     from pathlib import Path

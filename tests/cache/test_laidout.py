@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from codevault_cache import Cache, errors, paths, trash
+from codevault_cache import Cache, errors, paths, removal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +78,7 @@ def test_I5_a_library_that_was_changed_and_cannot_be_set_aside_is_refused(
 ) -> None:
     digest = cache.publish(FILES)
     write(laid_out(cache, digest), b"evil")
-    monkeypatch.setattr(trash, "set_aside", lambda *_: False)
+    monkeypatch.setattr(removal, "set_aside", lambda *_: False)
     with pytest.raises(errors.CorruptEntry, match=r"_fast\.abi3\.so"):
         cache.tree(digest)
 

@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codevault_cache import Cache, Snapshot, Wanted, errors, limits, overlay_of, paths, put, warm
+from codevault_cache import (
+    Cache,
+    Snapshot,
+    Wanted,
+    errors,
+    limits,
+    overlay_of,
+    packing,
+    paths,
+    warm,
+)
 from codevault_cache.gitobjects import read_pack, write_pack
+from codevault_cache.mirrorpush import push
 from codevault_cache.pack import encode
-from codevault_cache.push import push
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -307,7 +317,7 @@ def test_a_full_disk_is_no_fault_of_the_mirror(
 
     pushed()
     sample.server.requests.clear()
-    monkeypatch.setattr(put, "_require_room", full)
+    monkeypatch.setattr(packing, "_require_room", full)
     with pytest.raises(errors.Unwritable, match="no space left"):
         warm(cache, [Wanted(sample.url, sample.head)])
     assert sample.server.requests == []

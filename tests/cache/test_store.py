@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codevault_cache import Cache, Snapshot, Wanted, errors, folders, paths, publish, trash, warm
+from codevault_cache import (
+    Cache,
+    Snapshot,
+    Wanted,
+    atomicwrite,
+    errors,
+    folders,
+    paths,
+    removal,
+    warm,
+)
 from codevault_cache.tree import Tree
 
 if TYPE_CHECKING:
@@ -150,7 +160,7 @@ def test_I10_a_record_under_another_name_is_no_answer(sample: Any, cache: Cache)
 def test_removed_files_are_laid_out_again(cache: Cache) -> None:
     digest = cache.publish(FILES)
     folder = paths.tree(cache.roots[0], digest)
-    trash.remove_folder(folder)
+    removal.remove_folder(folder)
     assert not os.path.exists(folder)
     tree = cache.tree(digest)
     assert os.path.isfile(tree.location("d/e.txt"))
@@ -249,7 +259,7 @@ def test_an_unwritable_cache_only_logs(cache: Cache, monkeypatch: pytest.MonkeyP
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise OSError(errno.EROFS, "read-only file system")
 
-    monkeypatch.setattr(publish, "publish_file", refuse)
+    monkeypatch.setattr(atomicwrite, "publish_file", refuse)
     assert cache.derived("d" * 64, "cp", lambda: b"x") == b"x"
 
 
@@ -345,7 +355,7 @@ OPERATIONS = ("open", "write", "fchmod", "fsync", "link", "unlink", "mkdir", "re
 def test_I1_I3_I9_a_writer_may_stop_at_any_step(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "durable", True)
+    monkeypatch.setattr(atomicwrite, "durable", True)
     snapshot = Snapshot("c" * 40, (".",), (), (), None, "", None)
     wanted = Wanted(None, "c" * 40, roots=(".",), shared=(), include=())
 
@@ -411,11 +421,11 @@ def test_I3_publishing_works_without_hard_links(
 def test_I2_I3_an_entry_that_is_there_is_kept_unless_it_is_bad(cache: Cache) -> None:
     root = cache.roots[0]
     final = os.path.join(root, "v1", "x")
-    publish.publish_file(final, paths.tmp(root), [b"one"])
+    atomicwrite.publish_file(final, paths.tmp(root), [b"one"])
     inode = os.stat(final).st_ino
-    publish.publish_file(final, paths.tmp(root), [b"two"], intact=lambda _: True)
+    atomicwrite.publish_file(final, paths.tmp(root), [b"two"], intact=lambda _: True)
     assert os.stat(final).st_ino == inode
-    publish.publish_file(final, paths.tmp(root), [b"two"], intact=lambda _: False)
+    atomicwrite.publish_file(final, paths.tmp(root), [b"two"], intact=lambda _: False)
     with open(final, "rb") as file:
         assert file.read() == b"two"
 
@@ -446,7 +456,7 @@ def test_a_warm_hit_costs_few_opens(sample: Any, cache: Cache, tmp_path: Path, p
 def test_I9_leftovers_of_dead_writers_are_removed(sample: Any, cache: Cache) -> None:
     tmp = paths.tmp(cache.roots[0])
     os.makedirs(os.path.join(tmp, "999999999-folder", "inner"))
-    host = trash.tmp_name("").split("-")[1]
+    host = removal.tmp_name("").split("-")[1]
     names = {
         f"999999999-{host}-old": 7200,
         f"999999999-{host}-young": 60,
@@ -478,7 +488,7 @@ def test_I14_other_versions_are_ignored(sample: Any, cache: Cache) -> None:
 def test_I3_everything_is_synced_before_it_is_visible(
     cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "durable", True)
+    monkeypatch.setattr(atomicwrite, "durable", True)
     calls: list[str] = []
     for name in ("fsync", "link", "rename", "replace"):
         real = getattr(os, name)
@@ -493,7 +503,7 @@ def test_I3_everything_is_synced_before_it_is_visible(
 
         monkeypatch.setattr(os, name, call)
     root = cache.roots[0]
-    publish.publish_file(os.path.join(root, "v1", "x"), paths.tmp(root), [b"x"])
+    atomicwrite.publish_file(os.path.join(root, "v1", "x"), paths.tmp(root), [b"x"])
     assert calls == ["fsync file", "link", "fsync folder"]
     calls.clear()
     folders.publish_folder(paths.tree(root, "d" * 64), paths.tmp(root), FILES)

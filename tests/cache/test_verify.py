@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codevault_cache import Cache, Snapshot, Wanted, overlay_of, paths, trash, warm
+from codevault_cache import Cache, Snapshot, Wanted, overlay_of, paths, removal, warm
 from codevault_cache.holdings import holdings
 from codevault_cache.repair import repair
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_read_is_told_and_what_is_collected_meanwhile_is_not(
 
     def fail(*_: object) -> None:
         if removed:
-            trash.remove_folder(tree)
+            removal.remove_folder(tree)
         raise OSError(errno.EIO, "input/output error")
 
     monkeypatch.setattr(hashlib, "file_digest", fail)

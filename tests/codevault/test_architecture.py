@@ -24,7 +24,7 @@ import codevault
 from codevault import architecture as arch
 from codevault.checkpoint import open_checkpoint, write_checkpoint
 from codevault.errors import BuildError, CaptureError, CheckpointError
-from codevault.forms import plain_yaml
+from codevault.fileforms import plain_yaml
 from codevault.manifest import Manifest
 from codevault.weights import prepare
 

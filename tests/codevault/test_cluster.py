@@ -19,13 +19,13 @@ import pytest
 from click.testing import CliRunner
 
 import codevault
-from codevault.batches import look
 from codevault.cli import main
 from codevault.cluster import node
 from codevault.cluster.parcel import Parcel, carried
 from codevault.cluster.slurm import srun_line
 from codevault.errors import CodevaultError, FetchError
-from codevault.supplier import PrefetchItem, PrefetchReport
+from codevault.prefetchgroups import look
+from codevault.prefetchrun import PrefetchItem, PrefetchReport
 from codevault.version import VERSION
 from codevault_cache import Cache
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import codevault
-from codevault_cache import Cache, paths, publish
+from codevault_cache import Cache, atomicwrite, paths
 from codevault_cache.errors import CorruptEntry
 from codevault_cache.holdings import holdings
-from codevault_cache.put import pack_problem
+from codevault_cache.packing import pack_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ SOURCE = "X = 1\ndef f(a):\n    return a + X\n"
 @pytest.fixture
 def load(project: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Loads the code, and checks that it is the code that was committed, byte for byte."""
-    monkeypatch.setattr(publish, "durable", False)
+    monkeypatch.setattr(atomicwrite, "durable", False)
     head = project.commit({"src/gait/m.py": SOURCE})
     code = compile(SOURCE, "m", "exec").co_consts[1]
 

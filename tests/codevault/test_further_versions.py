@@ -13,7 +13,7 @@ import pytest
 
 import codevault
 from codevault.splint import _kept_pack
-from codevault_cache import Cache, paths, publish
+from codevault_cache import Cache, atomicwrite, paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ FILES = {
 
 @pytest.fixture
 def commits(project: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setattr(publish, "durable", False)
+    monkeypatch.setattr(atomicwrite, "durable", False)
     found = []
     for version in range(3):
         text = f"VERSION = {version}\nfrom gait.m7 import f3\n"

@@ -18,11 +18,11 @@ import torch
 from click.testing import CliRunner
 
 import codevault
-from codevault.batches import ahead, have, look, present
 from codevault.checkpoint import open_checkpoint
 from codevault.cli import main
 from codevault.cli.prefetch import other_python
 from codevault.errors import MissingCheckpointError
+from codevault.prefetchgroups import ahead, have, look, present
 from codevault.targets import targets
 from codevault_cache import Cache, collect
 from codevault_cache.errors import CacheError

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from codevault import probe as probes
-from codevault import probefile, understudy
+from codevault import probecopy, probefile
 from codevault.comparison import Comparison
 from codevault.errors import CaptureError, CheckpointError, ProbeError
-from codevault.nest import equal, pack, unpack
 from codevault.tensorfile import parse, prepare
+from codevault.tensortree import equal, pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,12 +206,12 @@ def test_the_policy_stays_as_it_was(make: Callable[[], nn.Module]) -> None:
 @pytest.mark.parametrize("make", [Uncopyable, Closure])
 def test_those_that_cannot_be_copied_run_themselves(make: Callable[[], nn.Module]) -> None:
     policy = made(make)
-    with understudy.understudy_of(policy, 0) as stage:
+    with probecopy.understudy_of(policy, 0) as stage:
         assert stage.policy is policy
         assert not stage.isolated
         assert not any(module.training for module in policy.modules())
     assert all(module.training for module in policy.modules())
-    with understudy.understudy_of(made(Mlp), 0) as stage:
+    with probecopy.understudy_of(made(Mlp), 0) as stage:
         assert stage.isolated
 
 
@@ -253,10 +253,10 @@ def test_a_policy_that_raises_stays_as_it_was() -> None:
 def test_large_parameters_are_shared_and_small_ones_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(understudy, "_ALL", 0)
-    monkeypatch.setattr(understudy, "_LARGE", 100)
+    monkeypatch.setattr(probecopy, "_ALL", 0)
+    monkeypatch.setattr(probecopy, "_LARGE", 100)
     policy: Any = made(Norm)
-    with understudy.understudy_of(policy, 0) as stage:
+    with probecopy.understudy_of(policy, 0) as stage:
         assert stage.policy.net[0].weight is policy.net[0].weight
         assert stage.policy.count is not policy.count
         assert stage.policy.net[1].running_mean is not policy.net[1].running_mean

@@ -313,7 +313,7 @@ def test_a_name_that_stands_for_other_code_in_the_cache_is_not_believed(
     walker: Any, foreign: Any, tmp_path: Path
 ) -> None:
     """48 bits of a commit or of changes can be made to collide; what only reads fills the cache."""
-    from codevault.supply import snapshot_of
+    from codevault.checkpointcode import snapshot_of
     from codevault_cache import Cache
 
     manifest = foreign()

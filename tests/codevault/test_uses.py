@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import codevault
-from codevault import outlook, uses
+from codevault import preflight, uses
 from codevault.errors import PackagesWarning
 from codevault.uses import Use, names_in
 
@@ -129,7 +129,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_names_that_the_application_lacks(name: str, eager: bool, gone: str) -> None:
     sys.modules.pop("hostenv.there", None)
     used = {name: Use("a.py", 3, eager), "elsewhere.x": Use("a.py", 4, True)}
-    found = outlook.lacking(used, ["hostenv", "nowhere_at_all"])
+    found = preflight.lacking(used, ["hostenv", "nowhere_at_all"])
     assert found == ([f"{gone} (a.py:3)"] if gone else [])
     if not eager:
         assert "hostenv.there" not in sys.modules

@@ -19,9 +19,9 @@ if __name__ == "__main__":
 from codevault_cache import Cache, Snapshot, Wanted, collect, paths, pins
 from codevault_cache import derived as _derived  # noqa: F401 - nothing is imported between the marks
 from codevault_cache import folders as _folders  # noqa: F401
-from codevault_cache import put as _put  # noqa: F401
+from codevault_cache import packing as _put  # noqa: F401
 from codevault_cache.errors import CacheError
-from codevault_cache.trash import DAY, HOUR, sweep
+from codevault_cache.removal import DAY, HOUR, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from codevault import manifest, manifestparts
 from codevault.errors import CodevaultError
-from codevault_cache import Snapshot, derived, pack, put, snapshot
+from codevault_cache import Snapshot, derived, pack, packing, snapshot
 from codevault_cache.derived import read_derived
 from codevault_cache.errors import CacheError
 from codevault_cache.holdings import read_record
@@ -76,7 +76,7 @@ PACK = b"".join(PIECES)
 
 def _pack(data: bytes) -> None:
     """Only the one pack of a digest passes under its name."""
-    why = _file(data, lambda path: put.pack_problem(path, DIGEST))
+    why = _file(data, lambda path: packing.pack_problem(path, DIGEST))
     if (why is None) != (data == PACK):
         raise AssertionError(f"another pack passes, or the right one does not: {why}")
 

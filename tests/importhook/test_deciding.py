@@ -42,7 +42,7 @@ def test_strings_an_application_that_is_installed_decides_too(
 ) -> None:
     """Its files lie in `site-packages`, but its names are those of the snapshot."""
     case = old(CALLBACK)
-    monkeypatch.setattr("codevault_importhook.dynamic.is_library_frame", lambda _: True)
+    monkeypatch.setattr("codevault_importhook.stringimports.is_library_frame", lambda _: True)
     host_x = importlib.import_module("metta.agent.star")
     exec("import importlib\ndef load(name): return importlib.import_module(name)", vars(host_x))
     assert case.call(host_x.load, "metta.agent.x").VERSION == "new"

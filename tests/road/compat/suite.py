@@ -63,7 +63,7 @@ class Outcomes:
 
 def import_inside(splint: Any, roots: list[str]) -> None:
     """Lets pytest import the files of the splint's tree as modules of the splint."""
-    from codevault_importhook import dynamic
+    from codevault_importhook import stringimports
 
     top = Path(splint.tree.location(""))
     real = _pytest.pathlib.import_path
@@ -82,7 +82,7 @@ def import_inside(splint: Any, roots: list[str]) -> None:
         module.import_path = import_path  # type: ignore[attr-defined]
     # Names given as strings: to `monkeypatch.setattr`, `importorskip`, `pytest_plugins`.
     for module in (_pytest.config, _pytest.monkeypatch, _pytest.outcomes):
-        module.__import__ = dynamic._import  # type: ignore[attr-defined]
+        module.__import__ = stringimports._import  # type: ignore[attr-defined]
 
 
 def main(plan_file: str, result_file: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from codevault.copies import Copies
+from codevault.cpucopies import Copies
 from codevault.tensorfile import refusal
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from codevault.errors import RulesError
-from codevault.stated import rules_of
+from codevault.projectconfig import rules_of
 from codevault_cache import find_worktree
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from codevault.evolve.rules import Rules
     from codevault.manifest import Manifest
-    from codevault.stated import Migrations
+    from codevault.projectconfig import Migrations
 
 
 def chain_of(there: Migrations | None, known: tuple[str, ...] | None) -> tuple[Rules, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codevault_cache import Cache, Wanted, collect, errors, is_reachable, paths, reach, warm
+from codevault_cache import Cache, Wanted, collect, errors, is_reachable, paths, reachability, warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,7 @@ def test_a_server_that_sends_files_with_every_commit_says_what_to_grant(
     served: Any, sample: Any, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, _ = served("http")
-    monkeypatch.setattr(reach, "_PACK_BYTES", 100)
+    monkeypatch.setattr(reachability, "_PACK_BYTES", 100)
     commit = sample.commits["old"]
     with pytest.raises(errors.TooLarge) as caught:
         is_reachable(cache, url, commit)

@@ -7,11 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codevault.checkpoint import open_checkpoint
+from codevault.checkpointcode import (
+    Coded,
+    healed,
+    held,
+    snapshot_of,
+    translated,
+    used,
+    wanted_of,
+    warm,
+)
 from codevault.errors import CodevaultError
 from codevault.ranged import noted_code
 from codevault.repositories import explicit
 from codevault.splint import compile_code
-from codevault.supply import Coded, healed, held, snapshot_of, translated, used, wanted_of, warm
 from codevault.targets import commit_of
 from codevault.trust import Allowed, Trust, allow
 from codevault.uri import local_path
@@ -97,7 +106,7 @@ def ahead(looks: Sequence[Look], cache: Cache) -> CodevaultError | None:
     repo = looks[0].repo
     if repo is None or len(looks) < 2:
         return None
-    from codevault_cache.reach import reachable
+    from codevault_cache.reachability import reachable
 
     whole = [look for look in looks if look.allowed and look.allowed.scope == "repository"]
     try:

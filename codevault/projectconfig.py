@@ -7,8 +7,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from codevault.checkpointcode import warm
 from codevault.errors import CodevaultError, RulesError, UsageError
-from codevault.supply import warm
 from codevault_cache import Wanted
 from codevault_importhook.naming import is_text
 

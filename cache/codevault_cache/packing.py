@@ -7,10 +7,10 @@ import os
 from typing import TYPE_CHECKING
 
 from codevault_cache import paths
+from codevault_cache.atomicwrite import publish_file, written
 from codevault_cache.errors import CorruptEntry, DigestMismatch, Missing
 from codevault_cache.laidout import existing, lay_out
 from codevault_cache.pack import encode
-from codevault_cache.publish import publish_file, written
 from codevault_cache.tree import Tree
 from codevault_cache.treepaths import check_paths
 

@@ -22,8 +22,8 @@ from sys import _getframe
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault_importhook import registry
+from codevault_importhook.libraries import is_library_frame
 from codevault_importhook.naming import PREFIX, WIDTH
-from codevault_importhook.origin import is_library_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

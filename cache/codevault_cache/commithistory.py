@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 from codevault_cache import environ, paths
 from codevault_cache.address import address_of
 from codevault_cache.commits import Commit, commit_at, led_to
-from codevault_cache.depot import depot, read_only
 from codevault_cache.errors import CredentialsMissing, Offline
 from codevault_cache.gitdir import refs_at
 from codevault_cache.gitobjects import TREE, TreeEntry, parse_tree
 from codevault_cache.gittree import Objects
+from codevault_cache.objectstores import depot, read_only
 from codevault_cache.source import Absent
 
 if TYPE_CHECKING:

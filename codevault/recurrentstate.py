@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from codevault.nest import is_tensordict
+from codevault.tensortree import is_tensordict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import codevault
-from codevault import arrival, construction, weights
-from codevault.alike import alike
+from codevault import restoring, skipinit, weights
+from codevault.equalpolicies import alike
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +126,7 @@ def loads(cls: type[nn.Module], count: int) -> list[nn.Module]:
     loaded = []
     for _ in range(count):
         torch.manual_seed(2)
-        loaded.append(construction.constructed(cls, give, keep))
+        loaded.append(skipinit.constructed(cls, give, keep))
     torch.manual_seed(2)
     plain = cls()
     give(plain)
@@ -164,14 +164,14 @@ def test_no_other_thread_and_no_later_code_is_concerned() -> None:
 
 def test_under_another_default_device_nothing_is_left_out() -> None:
     with torch.device("meta"):
-        assert construction._unfilled(Base, lambda policy: None) is None
+        assert skipinit._unfilled(Base, lambda policy: None) is None
 
 
 def test_the_answer_is_kept_for_one_description() -> None:
-    tag = construction.tag({"class_path": "net.Net", "kwargs": {"width": 4}}, None)
-    assert tag == construction.tag({"kwargs": {"width": 4}, "class_path": "net.Net"}, None)
-    assert tag != construction.tag({"class_path": "net.Net", "kwargs": {"width": 5}}, None)
-    assert tag != construction.tag({"class_path": "net.Net", "kwargs": {"width": 4}}, {"n": 1})
+    tag = skipinit.tag({"class_path": "net.Net", "kwargs": {"width": 4}}, None)
+    assert tag == skipinit.tag({"kwargs": {"width": 4}, "class_path": "net.Net"}, None)
+    assert tag != skipinit.tag({"class_path": "net.Net", "kwargs": {"width": 5}}, None)
+    assert tag != skipinit.tag({"class_path": "net.Net", "kwargs": {"width": 4}}, {"n": 1})
 
 
 def test_a_large_policy_of_a_checkpoint_is_built_without_initial_weights(
@@ -198,7 +198,7 @@ def test_a_large_policy_of_a_checkpoint_is_built_without_initial_weights(
     path = tmp_path / "best.mpt"
     policy = project.load("walker.net").Walker()
     codevault.save_policy(path, policy, probe=torch.ones(3, 2, 4))
-    monkeypatch.setattr(arrival, "LARGE", 0)
+    monkeypatch.setattr(restoring, "LARGE", 0)
     loaded = [codevault.load_policy(path) for _ in range(3)]
     old = codevault.provenance(loaded[0]).splint
     assert old is not None
@@ -207,7 +207,7 @@ def test_a_large_policy_of_a_checkpoint_is_built_without_initial_weights(
     assert alike(loaded[0], loaded[2])
     loaded[2](torch.ones(3, 2, 4)).sum().backward()
     assert loaded[2].body.weight_hh_l0.grad is not None
-    monkeypatch.setattr(arrival, "LARGE", 1 << 30)
+    monkeypatch.setattr(restoring, "LARGE", 1 << 30)
     codevault.load_policy(path)
     assert old.import_module("walker.net").FILLED[-1]
     old.unload()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from codevault.alike import alike
+from codevault.equalpolicies import alike
 
 if TYPE_CHECKING:
     from collections.abc import Callable

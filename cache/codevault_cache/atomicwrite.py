@@ -13,7 +13,7 @@ import os
 from typing import TYPE_CHECKING
 
 from codevault_cache.errors import CacheError, Unwritable
-from codevault_cache.trash import tmp_name
+from codevault_cache.removal import tmp_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
 
+    from codevault.checkpointcode import CachePath
     from codevault.evolve.diagnosis import Diagnosis
     from codevault.evolve.rules import Rules
-    from codevault.supply import CachePath
     from codevault.trust import Trust
 
 _LINES: Final = 5

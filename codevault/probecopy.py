@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from codevault.nest import same
 from codevault.precision import full_precision
 from codevault.rng import kept_rng, own_state, set_own_state
+from codevault.tensortree import same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

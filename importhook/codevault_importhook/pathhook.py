@@ -9,7 +9,7 @@ from __future__ import annotations
 from sys import _getframe
 from typing import TYPE_CHECKING
 
-from codevault_importhook import dynamic, registry, specs
+from codevault_importhook import registry, specs, stringimports
 from codevault_importhook.naming import PREFIX
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class TreeEntry:
                 if of_import_system or named is None
                 else specs.find(named, fullname, [self.path])
             )
-        decides = dynamic.deciding(asking)
+        decides = stringimports.deciding(asking)
         mounts = [m for m in registry.mounts() if m.folder(self.path) is not None]
         mount = decides if decides in mounts else next(iter(mounts), None)
         leaf = fullname.rpartition(".")[2]

@@ -11,10 +11,10 @@ import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from codevault import forms
+from codevault import fileforms
 from codevault.convert import listing
 from codevault.errors import CheckpointError
-from codevault.identify.hollow import Hollow, fields_of, read, shape_of, walk
+from codevault.identify.inertpickles import Hollow, fields_of, read, shape_of, walk
 from codevault.oldforms import member
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def traces_of(old: OldFile) -> Traces:
     described = None
     if old.recipe is not None:
         described = (old.recipe.class_path, tuple(map(str, old.recipe.arguments)))
-    if old.form == forms.SB3:
+    if old.form == fileforms.SB3:
         said = listing.data_of(old)
         entries = tuple(said) if isinstance(said, dict) else ()
     return Traces(
@@ -88,7 +88,7 @@ def traces_of(old: OldFile) -> Traces:
         keys=keys,
         entries=entries,
         described=described,
-        versions=_versions(old) if old.form == forms.SB3 else {},
+        versions=_versions(old) if old.form == fileforms.SB3 else {},
         written=_written(old.path),
         modified=int(os.stat(old.path).st_mtime),
     )

@@ -111,10 +111,10 @@ def arrived(
         policy = make()
         give(policy)
         return policy
-    from codevault import construction
+    from codevault import skipinit
 
-    digest, tag = code.snapshot.digest, construction.tag(plan.description, plan.env)
-    return construction.constructed(make, give, partial(cache.derived, digest, tag))
+    digest, tag = code.snapshot.digest, skipinit.tag(plan.description, plan.env)
+    return skipinit.constructed(make, give, partial(cache.derived, digest, tag))
 
 
 def assign_weights(

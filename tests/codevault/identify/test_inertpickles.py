@@ -16,8 +16,8 @@ from torch import nn
 
 from codevault.convert.making import recognised
 from codevault.errors import CheckpointError
-from codevault.identify.hollow import Hollow, fields_of, read
-from codevault.identify.traces import traces_of
+from codevault.identify.filefacts import traces_of
+from codevault.identify.inertpickles import Hollow, fields_of, read
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from codevault_cache import Cache
-from codevault_cache.chronicle import chronicle, chronicle_at
+from codevault_cache.commithistory import chronicle, chronicle_at
 from codevault_cache.errors import HostileObject, Offline, RepositoryNotFound
 
 if TYPE_CHECKING:

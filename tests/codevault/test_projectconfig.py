@@ -8,7 +8,7 @@ import pytest
 
 import codevault
 from codevault.errors import UsageError
-from codevault.stated import stated_of
+from codevault.projectconfig import stated_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -79,7 +79,7 @@ def add_pack(
     """
     import mmap
 
-    from codevault_cache.publish import publish_file, publish_written
+    from codevault_cache.atomicwrite import publish_file, publish_written
     from codevault_cache.received import receive
 
     with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as pack:

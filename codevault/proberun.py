@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from codevault.memory import filled
-from codevault.nest import Nest, equal, is_tensordict, others, pack, same, unpack
-from codevault.noise import shake, shaken
+from codevault.nearties import shake, shaken
+from codevault.probecopy import owners, slots_of, understudy_of
+from codevault.recurrentstate import filled
 from codevault.rng import own_state, set_own_state
-from codevault.understudy import owners, slots_of, understudy_of
+from codevault.tensortree import Nest, equal, is_tensordict, others, pack, same, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

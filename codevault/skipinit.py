@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch.overrides import TorchFunctionMode
 
-from codevault.alike import alike
+from codevault.equalpolicies import alike
 from codevault.rng import kept_rng, taken
 
 if TYPE_CHECKING:

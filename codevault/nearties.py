@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from codevault.nest import Nest
-from codevault.understudy import owners
+from codevault.probecopy import owners
+from codevault.tensortree import Nest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from codevault_cache import environ, paths
 from codevault_cache.address import address_of, public_url
 from codevault_cache.errors import CredentialsMissing, Offline, TooLarge
-from codevault_cache.trash import DAY
+from codevault_cache.removal import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,7 @@ def note(cache: Cache, line: bytes) -> None:
     Raises:
         Unwritable: The first folder does not take it.
     """
-    from codevault_cache.publish import publish_file, written
+    from codevault_cache.atomicwrite import publish_file, written
 
     root = cache.roots[0]
     with written(root):
@@ -139,9 +139,9 @@ def is_proof(path: str, line: bytes) -> bool:
 
 def _locally(path: str, commits: Sequence[str]) -> frozenset[str]:
     from codevault_cache.commits import led_to
-    from codevault_cache.depot import read_only
     from codevault_cache.gitdir import refs_at
     from codevault_cache.gittree import Objects
+    from codevault_cache.objectstores import read_only
 
     found, refs = refs_at(path)
     tips = [oid for name, oid in refs.items() if name.startswith(_PREFIXES)]
@@ -165,10 +165,10 @@ def _remotely(address: Address, commits: Sequence[str]) -> frozenset[str]:
 def _proven(server: Wire | SystemGit, commits: Sequence[str]) -> frozenset[str]:
     import tempfile
 
+    from codevault_cache.atomicwrite import unfinished
     from codevault_cache.commits import led_to
-    from codevault_cache.depot import add_pack, depot
     from codevault_cache.gittree import Objects
-    from codevault_cache.publish import unfinished
+    from codevault_cache.objectstores import add_pack, depot
 
     tips = server.tips(_PREFIXES)
     if not tips or tips.issuperset(commits):

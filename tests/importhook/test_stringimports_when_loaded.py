@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import codevault_importhook as hook
-from codevault_importhook import dynamic
+from codevault_importhook import stringimports
 from codevault_importhook.finder import SplintFinder
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ def finder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As after a mount."""
     monkeypatch.setattr(sys, "meta_path", [SplintFinder, *sys.meta_path])
     yield
-    for name in [n for n in dynamic.waiting if n.startswith("lib_later")]:
-        del dynamic.waiting[name]
+    for name in [n for n in stringimports.waiting if n.startswith("lib_later")]:
+        del stringimports.waiting[name]
     for name in [n for n in sys.modules if n.startswith("lib_later")]:
         del sys.modules[name]
 
@@ -40,7 +40,7 @@ def test_when_loaded_at_once_for_a_loaded_module() -> None:
     seen: list[object] = []
     hook.when_loaded("json", seen.append)
     assert seen == [json]
-    assert "json" not in dynamic.waiting
+    assert "json" not in stringimports.waiting
 
 
 def test_when_loaded_later_once_and_in_order(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import codevault_importhook as hook
-from codevault_importhook import origin
+from codevault_importhook import libraries
 from tests.importhook.pictures import NAME
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.importhook.conftest import Lay
 
-CACHES = (origin.library_folders, origin._behind_links, origin.is_library_file)
+CACHES = (libraries.library_folders, libraries._behind_links, libraries.is_library_file)
 
 
 @pytest.fixture
@@ -39,11 +39,11 @@ def test_libraries_are_known_as_spelled_and_behind_links(
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
     monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path / "link")])
-    assert origin.is_library_file(f"{tmp_path}/link/lib.py")
-    assert origin.is_library_file(f"{tmp_path}/real/lib.py")
-    assert origin.is_library_file(os.path.realpath(os.__file__))
-    assert not origin.is_library_file(f"{tmp_path}/real.py")
-    assert not origin.is_library_file(f"{tmp_path}/train.py")
+    assert libraries.is_library_file(f"{tmp_path}/link/lib.py")
+    assert libraries.is_library_file(f"{tmp_path}/real/lib.py")
+    assert libraries.is_library_file(os.path.realpath(os.__file__))
+    assert not libraries.is_library_file(f"{tmp_path}/real.py")
+    assert not libraries.is_library_file(f"{tmp_path}/train.py")
 
 
 CHILD = """

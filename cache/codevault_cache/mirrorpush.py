@@ -15,7 +15,7 @@ from codevault_cache.gittree import Objects, source_at
 from codevault_cache.pack import encode
 from codevault_cache.selection import selection_of
 from codevault_cache.source import LINK, Absent
-from codevault_cache.travel import tree_ids
+from codevault_cache.unpushed import tree_ids
 from codevault_cache.wanted import name_of, request_key, request_of, settled
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _holds(fs: Any, path: str, data: bytes) -> bool:
 
 def _commit_of(cache: Cache, snapshot: Snapshot) -> bytes | None:
     """The commit, the trees on the way to its files, and what else only git knows of them."""
-    from codevault_cache.depot import read_only
+    from codevault_cache.objectstores import read_only
 
     if snapshot.commit is None or snapshot.repo is None:
         return None

@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from codevault.batches import ahead, have, present
+from codevault.checkpointcode import translated
 from codevault.errors import CheckpointError, CodevaultError, FetchError, offline_line
-from codevault.supply import translated
+from codevault.prefetchgroups import ahead, have, present
 from codevault.uri import shown
 from codevault_cache import pins
 from codevault_cache.errors import CacheError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import ThreadPoolExecutor
 
-    from codevault.batches import Look
+    from codevault.prefetchgroups import Look
     from codevault_cache import Cache
 
 

@@ -38,7 +38,7 @@ def dated(
     names that the cause is about, or has the new value there. Where no source shows it, it is one
     of the commits that changed the policy's own modules.
     """
-    from codevault_cache.chronicle import chronicle_at
+    from codevault_cache.commithistory import chronicle_at
 
     if manifest.commit is None:
         return list(found), "not searched: the checkpoint's code has no commit"

@@ -58,9 +58,9 @@ def pack_of_commit(path: str, snapshot: Snapshot, overlay: Overlay | None) -> by
     Raises:
         TooLarge: They are more than may travel.
     """
-    from codevault_cache.depot import read_only
     from codevault_cache.gitdir import gitdir_of
     from codevault_cache.gittree import Objects, source_at
+    from codevault_cache.objectstores import read_only
 
     found = gitdir_of(path)
     if found is None or snapshot.commit is None:
