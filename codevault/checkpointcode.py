@@ -35,7 +35,7 @@ CachePath = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Cache | 
 """Where the cache is: folders, an opened cache, or None for `CODEVAULT_CACHE` and the default."""
 
 
-def opened(cache: CachePath) -> Cache:
+def open_cache(cache: CachePath) -> Cache:
     """The cache that an argument names.
 
     Raises:
@@ -44,7 +44,7 @@ def opened(cache: CachePath) -> Cache:
     try:
         return cache if isinstance(cache, Cache) else Cache.open(cache)
     except CacheError as error:
-        raise translated(error) from error
+        raise as_codevault_error(error) from error
 
 
 def snapshot_of(manifest: Manifest) -> Snapshot:
@@ -61,7 +61,7 @@ def snapshot_of(manifest: Manifest) -> Snapshot:
     )
 
 
-def held(snapshot: Snapshot, cache: Cache) -> Snapshot | None:
+def find_held(snapshot: Snapshot, cache: Cache) -> Snapshot | None:
     """The cache's own record of `snapshot`, if its code is there; never a network call."""
     known = cache.snapshot(snapshot.name)
     if known is None or not cache.has(known.digest):
@@ -90,7 +90,7 @@ def prove(manifest: Manifest, allowed: Allowed, cache: Cache) -> None:
             reached and is_signed(cache, repo, commit, allowed.signers)
         )
     except CacheError as error:
-        raise translated(error) from error
+        raise as_codevault_error(error) from error
     if reached and signed:
         return
     if reached:
@@ -107,7 +107,7 @@ def prove(manifest: Manifest, allowed: Allowed, cache: Cache) -> None:
     )
 
 
-def used(
+def use_code(
     code: Coded, allowed: Allowed, cache: Cache, use: Callable[[Snapshot, Cache], T]
 ) -> tuple[T, bool]:
     """Has a checkpoint's code in the cache, and does something with it.
@@ -120,10 +120,10 @@ def used(
         FetchError: No origin gave the code.
         CodeError: What it gave is refused, or is not what was recorded.
     """
-    return healed(lambda: had(code, allowed, cache), cache, use)
+    return retry_if_damaged(lambda: ensure_code(code, allowed, cache), cache, use)
 
 
-def healed(
+def retry_if_damaged(
     have: Callable[[], tuple[Snapshot, bool]], cache: Cache, use: Callable[[Snapshot, Cache], T]
 ) -> tuple[T, bool]:
     """Uses a snapshot; one that turns out to be damaged or gone is had again, and used once more.
@@ -143,7 +143,7 @@ def healed(
     return use(snapshot, cache), False
 
 
-def had(code: Coded, allowed: Allowed, cache: Cache) -> tuple[Snapshot, bool]:
+def ensure_code(code: Coded, allowed: Allowed, cache: Cache) -> tuple[Snapshot, bool]:
     """Has a checkpoint's code in the cache.
 
     Returns:
@@ -158,7 +158,7 @@ def had(code: Coded, allowed: Allowed, cache: Cache) -> tuple[Snapshot, bool]:
     prove(manifest, allowed, cache)
     if allowed.scope != "checkpoint" and manifest.shared:
         _check_shared(code, allowed, cache)
-    known = held(snapshot_of(manifest), cache)
+    known = find_held(snapshot_of(manifest), cache)
     if known is not None:
         return known, True
     return warm([wanted_of(code, allowed)], cache)[0], False
@@ -202,7 +202,7 @@ def wanted_of(code: Coded, allowed: Allowed) -> Wanted:
         try:
             overlay = overlay_from(entries, objects or b"")
         except CacheError as error:
-            raise translated(error) from error
+            raise as_codevault_error(error) from error
     return Wanted(
         repo=None if manifest.repo is None else explicit(manifest.repo),
         commit=manifest.commit,
@@ -228,14 +228,14 @@ def warm(wanted: Sequence[Wanted], cache: Cache) -> list[Snapshot]:
     try:
         return codevault_cache.warm(cache, wanted)
     except CacheError as error:
-        raise translated(error) from error
+        raise as_codevault_error(error) from error
     except OSError as error:
         raise FetchError(
             "the code could not be had", f"{type(error).__name__}: {error}", "codevault cache dir"
         ) from error
 
 
-def translated(error: CacheError) -> CodevaultError:
+def as_codevault_error(error: CacheError) -> CodevaultError:
     """A cache's error as one of codevault's, with the same reference and text."""
     outside = isinstance(error, ConnectionError | LookupError | Unwritable)
     kind = FetchError if outside else CodeError

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from codevault import userdir
 from codevault.archive import CHUNK
 from codevault.uri import local_path, reading, state_of
+from codevault_cache import paths
 from codevault_cache.election import once
 from codevault_cache.traffic import count
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-def fetched(uri: str | os.PathLike[str], folder: str) -> str:
-    """A local file with the checkpoint's bytes: the file itself, or a copy made in `folder`.
+def local_copy(uri: str | os.PathLike[str], root: str) -> str:
+    """A local file with the checkpoint's bytes: the file itself, or a copy in a cache's folder.
 
     Of several processes that lack the copy, one makes it.
 
@@ -38,7 +39,7 @@ def fetched(uri: str | os.PathLike[str], folder: str) -> str:
     path = local_path(uri)
     if path is not None:
         return path
-    text = os.fspath(uri)
+    text, folder = os.fspath(uri), paths.downloads(root)
     with reading(text) as (store, inner):
         count(requests=1)
         size, version = state_of(store, inner)
@@ -58,7 +59,7 @@ def fetched(uri: str | os.PathLike[str], folder: str) -> str:
             kept = _copied(store, inner, (size, version), folder)
             _write_note(note, kept)
 
-        once(os.path.dirname(folder), [key], there, get)
+        once(root, [key], there, get)
         assert kept is not None
         return kept
 

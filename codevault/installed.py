@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from codevault.captured import Captured
-from codevault.checkpointcode import opened, warm
+from codevault.checkpointcode import open_cache, warm
 from codevault.embedded import embedded
 from codevault.errors import CaptureError, CodevaultError
 from codevault.ownmodules import files_below
@@ -65,7 +65,7 @@ def _from_repository(distribution: Any, target: Any, shared: Sequence[str]) -> C
         sub = stated.get("subdirectory", "")
     except (ValueError, KeyError, TypeError):
         return None
-    vault = opened(None)
+    vault = open_cache(None)
     module = target.__module__.replace(".", "/")
     installed = _sha256(sys.modules[target.__module__].__file__ or "")
     for roots in (None, (f"{sub}/src" if sub else "src",), (sub or ".",)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -13,15 +12,22 @@ from codevault import architecture as arch
 from codevault import audit, errors, loadlog, preflight
 from codevault.build import CodeVersion, CurrentCode, environment
 from codevault.checkpoint import Checkpoint, open_checkpoint
-from codevault.checkpointcode import CachePath, healed, opened, translated, used, warm
+from codevault.checkpointcode import (
+    CachePath,
+    as_codevault_error,
+    open_cache,
+    retry_if_damaged,
+    use_code,
+    warm,
+)
 from codevault.diagnosedload import diagnosed
-from codevault.downloads import fetched
-from codevault.errors import CodevaultError, LegacyFormError, PackagesWarning, ProbeWarning
+from codevault.downloads import local_copy
+from codevault.errors import CodevaultError, LegacyFormError, ProbeWarning
 from codevault.listed import must_be_listed
 from codevault.pendingrules import chain_of_application, named_by
 from codevault.provenances import Provenance, remember
 from codevault.raised import explained
-from codevault.restoring import arrived, placed, planned, replay_probe
+from codevault.restoring import apply_rules, build_with_weights, replay_probe, to_device
 from codevault.rng import kept_rng
 from codevault.splint import Splint, mount, release
 from codevault.trust import Allowed, Trust, allow, allow_architecture
@@ -84,9 +90,8 @@ def load_policy(
 
         With code="current", what is raised has the whole diagnosis, as `diagnosis`.
     """
-    where = shown(uri)
-    vault = opened(cache)
-    path = fetched(uri, os.path.join(vault.roots[0], "checkpoints"))
+    where, vault = shown(uri), open_cache(cache)
+    path = local_copy(uri, vault.roots[0])
     try:
         checkpoint = open_checkpoint(path, uri)
     except LegacyFormError as error:
@@ -97,19 +102,27 @@ def load_policy(
     chain = chain_of_application(checkpoint.manifest) if code == "current" else ()
     chosen = _code(checkpoint, code, allowed, vault, chain, where)
     splint = chosen if isinstance(chosen, Splint) else None
-    findings = _findings(checkpoint.manifest, splint, vault, where)
+    findings = preflight.warn(checkpoint.manifest, splint, vault, where)
     why = loadlog.GIVEN if allowed is None else allowed.reason
     ran = code.snapshot if isinstance(code, Splint) else checkpoint.manifest
     loadlog.note(where, ran, checkpoint.manifest.policy_digest, splint, why)
     failing = diagnosed(uri, env, chain, trust, cache) if code == "current" else nullcontext()
     with failing, kept_rng(), explained(checkpoint.manifest, chosen), _audited(splint) as watch:
-        plan = planned(arch.read(checkpoint), checkpoint.manifest.env, chain, chosen)
+        plan = apply_rules(arch.read(checkpoint), checkpoint.manifest.env, chain, chosen)
         version = None if contract is None else contract.version_of(checkpoint.manifest, chosen)
         given = _environment(env, contract, version, plan.env, chosen)
-        hint, keeper = _OF_OLD if splint else _OF_CURRENT, vault if env is None else None
-        policy = arrived(plan, checkpoint, chosen, given, watch.settle, where, hint, keeper)
+        policy = build_with_weights(
+            plan,
+            checkpoint,
+            chosen,
+            given,
+            settle=watch.settle,
+            where=where,
+            hint=_OF_OLD if splint else _OF_CURRENT,
+            cache=vault if env is None else None,
+        )
         replay = replay_probe(policy, checkpoint, where, 2) if probe else None
-    policy = placed(policy, device)
+    policy = to_device(policy, device)
     audit.warn(watch.audit, "codevault.provenance(policy).audit.restore()")
     origin = (where, checkpoint.path, checkpoint.manifest, plan.description, splint, why)
     changed = None if splint is None else splint.audit
@@ -147,7 +160,7 @@ def load_code(
         UsageError: One text was given where a list is meant.
     """
     must_be_listed(roots=roots, shared=shared, include=include)
-    vault = opened(cache)
+    vault = open_cache(cache)
     try:
         wanted = Wanted(
             repo=os.fspath(repo),
@@ -158,12 +171,12 @@ def load_code(
             overlay=None if overlay is None else overlay_of(overlay),
         )
     except CacheError as error:
-        raise translated(error) from error
+        raise as_codevault_error(error) from error
 
     def mounted(snapshot: Snapshot, vault: Cache) -> Splint:
         return mount(snapshot, vault, wanted.overlay)
 
-    return healed(lambda: (warm([wanted], vault)[0], True), vault, mounted)[0]
+    return retry_if_damaged(lambda: (warm([wanted], vault)[0], True), vault, mounted)[0]
 
 
 def _allowed(manifest: Manifest, code: str | Splint, grants: Trust) -> Allowed | None:
@@ -177,18 +190,6 @@ def _allowed(manifest: Manifest, code: str | Splint, grants: Trust) -> Allowed |
     return allow(manifest, grants)
 
 
-def _findings(
-    manifest: Manifest, splint: Splint | None, vault: Cache, where: str
-) -> tuple[str, ...]:
-    """Warns of packages and shared names that old code will miss, before any of it runs."""
-    found = preflight.findings(manifest, splint, vault)
-    if found:
-        text = f"{where} was saved with other packages than there are here:"
-        hint = f"do:  codevault show {shlex.quote(where)}"
-        warnings.warn("\n  ".join((text, *found, hint)), PackagesWarning, 3)
-    return found
-
-
 def _code(
     checkpoint: Checkpoint,
     code: str | Splint,
@@ -198,15 +199,15 @@ def _code(
     where: str,
 ) -> CodeVersion:
     """The version of the code to build with: in the cache, and mounted."""
-    if isinstance(code, Splint) or allowed is None:
-        assert isinstance(code, Splint)
+    if isinstance(code, Splint):
         return code
+    assert allowed is not None
     if code == "current":
         allow_architecture(checkpoint.manifest, allowed)
         manifest = checkpoint.manifest
         return CurrentCode((*manifest.modules, *named_by(chain)), manifest.shared)
     try:
-        return used(checkpoint, allowed, vault, mount)[0]
+        return use_code(checkpoint, allowed, vault, mount)[0]
     except CodevaultError as error:
         raise errors.offline_line(error, where) from error.__cause__
 
@@ -232,7 +233,7 @@ def _old_form(path: str, form: str, splint: Splint, env: Any, device: Any, where
         watch.settle()
     audit.warn(watch.audit, "code.audit.restore()")
     warnings.warn(f"{where} has no probe: nothing shows that it behaves", ProbeWarning, 3)
-    policy = placed(policy, device)
+    policy = to_device(policy, device)
     oldforms.remember_origin(policy, described, old, splint, env, where)
     return policy
 

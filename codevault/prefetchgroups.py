@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from codevault.checkpoint import open_checkpoint
 from codevault.checkpointcode import (
     Coded,
-    healed,
-    held,
+    as_codevault_error,
+    find_held,
+    retry_if_damaged,
     snapshot_of,
-    translated,
-    used,
+    use_code,
     wanted_of,
     warm,
 )
@@ -83,14 +83,14 @@ def look(uri: str, trust: Trust, folder: str, state: tuple[int | None, str] | No
     return Look(uri, where, manifest.commit, key, code, allowed)
 
 
-def present(look: Look, cache: Cache) -> Snapshot | None:
+def find_ready(look: Look, cache: Cache) -> Snapshot | None:
     """The snapshot that is asked for, if it is in the cache; never a network call."""
     if look.code is None:
         return cache.find(Wanted(repo=look.repo, commit=look.commit))
-    return held(snapshot_of(look.code.manifest), cache)
+    return find_held(snapshot_of(look.code.manifest), cache)
 
 
-def ahead(looks: Sequence[Look], cache: Cache) -> CodevaultError | None:
+def fetch_together(looks: Sequence[Look], cache: Cache) -> CodevaultError | None:
     """Asks a repository at once for all that several need of it: proofs, then code.
 
     What one of them lacks is no error here: `have` says it of that one, and the others are there.
@@ -115,7 +115,7 @@ def ahead(looks: Sequence[Look], cache: Cache) -> CodevaultError | None:
         wanted = [w for look in looks if (w := _lacking(look, proven, cache)) is not None]
         warm(wanted, cache)
     except CacheError as error:
-        return translated(error) if isinstance(error, _FOR_ALL) else None
+        return as_codevault_error(error) if isinstance(error, _FOR_ALL) else None
     except CodevaultError as error:
         return error if isinstance(error.__cause__, _FOR_ALL) else None
     return None
@@ -129,7 +129,7 @@ def _lacking(look: Look, proven: frozenset[str], cache: Cache) -> Wanted | None:
     if allowed.signers or (allowed.scope == "repository" and look.commit not in proven):
         return None
     stated = allowed.scope != "checkpoint" and manifest.shared
-    if not stated and held(snapshot_of(manifest), cache) is not None:
+    if not stated and find_held(snapshot_of(manifest), cache) is not None:
         return None
     try:
         wanted = wanted_of(look.code, allowed)
@@ -139,7 +139,7 @@ def _lacking(look: Look, proven: frozenset[str], cache: Cache) -> Wanted | None:
     return dataclasses.replace(wanted, shared=None) if stated else wanted
 
 
-def have(look: Look, cache: Cache) -> tuple[str, bool]:
+def make_ready(look: Look, cache: Cache) -> tuple[str, bool]:
     """Has the code in the cache, compiled.
 
     Returns:
@@ -151,14 +151,14 @@ def have(look: Look, cache: Cache) -> tuple[str, bool]:
         CodeError: What it gave is refused, or is not what was recorded.
     """
     if look.code is not None and look.allowed is not None:
-        return used(look.code, look.allowed, cache, _compiled)
+        return use_code(look.code, look.allowed, cache, _compiled)
     wanted = Wanted(repo=look.repo, commit=look.commit)
 
     def found() -> tuple[Snapshot, bool]:
         known = cache.find(wanted)
         return (warm([wanted], cache)[0], False) if known is None else (known, True)
 
-    return healed(found, cache, _compiled)
+    return retry_if_damaged(found, cache, _compiled)
 
 
 def _compiled(snapshot: Snapshot, cache: Cache) -> str:

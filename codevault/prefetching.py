@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from codevault.checkpointcode import CachePath, opened, translated
-from codevault.downloads import fetched
+from codevault.checkpointcode import CachePath, as_codevault_error, open_cache
+from codevault.downloads import local_copy
 from codevault.listed import must_be_listed
 from codevault.prefetchgroups import look
 from codevault.prefetchrun import EXPECTED, PrefetchItem, PrefetchReport, Supplier, failed
@@ -61,7 +61,7 @@ def prefetch(
         UsageError: `uris` is one text instead of a list.
         CodevaultError: `pin` cannot be a name, or there is no place for a cache.
     """
-    vault, start, before = opened(cache), time.perf_counter(), traffic()
+    vault, start, before = open_cache(cache), time.perf_counter(), traffic()
     supplier = Supplier(vault, checked(pin), None if weights else step)
     with workers(jobs, supplier) as pool:
         named, looks = sought(uris, trust, pool, supplier)
@@ -146,7 +146,7 @@ def _copied(uri: str, supplier: Supplier) -> None:
         return
     if item.error is None and commit_of(uri) is None and local_path(uri) is None:
         try:
-            fetched(uri, downloads(supplier.cache.roots[0]))
+            local_copy(uri, supplier.cache.roots[0])
             item = replace(item, seconds=item.seconds + time.perf_counter() - start)
         except EXPECTED as error:
             item = failed(uri, error, start)
@@ -162,4 +162,4 @@ def checked(pin: str) -> str:
     try:
         return pin and pins.check_group(pin)
     except CacheError as error:
-        raise translated(error) from error
+        raise as_codevault_error(error) from error

@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from codevault.checkpointcode import translated
+from codevault.checkpointcode import as_codevault_error
 from codevault.errors import CheckpointError, CodevaultError, FetchError, offline_line
-from codevault.prefetchgroups import ahead, have, present
+from codevault.prefetchgroups import fetch_together, find_ready, make_ready
 from codevault.uri import shown
 from codevault_cache import pins
 from codevault_cache.errors import CacheError
@@ -107,8 +107,8 @@ class Supplier:
         groups: dict[tuple[object, ...], list[Look]] = {}
         for each in looks:
             groups.setdefault(each.key, []).append(each)
-        there = {key: present(group[0], self.cache) is not None for key, group in groups.items()}
-        down = ahead([group[0] for group in groups.values()], self.cache)
+        there = {key: find_ready(group[0], self.cache) is not None for key, group in groups.items()}
+        down = fetch_together([group[0] for group in groups.values()], self.cache)
         for key, group in groups.items():
             if self.stopped.is_set():
                 return
@@ -121,9 +121,9 @@ class Supplier:
         waiting = list(group)
         while waiting:
             try:
-                if down is not None and present(waiting[0], self.cache) is None:
+                if down is not None and find_ready(waiting[0], self.cache) is None:
                     raise down
-                name, hit = have(waiting[0], self.cache)
+                name, hit = make_ready(waiting[0], self.cache)
                 self.keep(name)
                 status = "hit" if hit and there else "fetched"
                 found = [PrefetchItem(each.uri, status, name, None, 0.0) for each in waiting]
@@ -155,7 +155,7 @@ EXPECTED = (CodevaultError, CacheError, OSError, ValueError)
 def failed(uri: str, error: Exception, start: float) -> PrefetchItem:
     """What became of a URI that an error has ended."""
     if isinstance(error, CacheError):
-        error = translated(error)
+        error = as_codevault_error(error)
     if not isinstance(error, CodevaultError):
         hint = "check the name, and what is there"
         error = FetchError(f"{shown(uri)} failed", f"{type(error).__name__}: {error}", hint)

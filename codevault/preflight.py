@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import shlex
 import sys
+import warnings
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from codevault import packages, uses
+from codevault.errors import PackagesWarning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +46,16 @@ def findings(manifest: Manifest, splint: Splint | None, cache: Cache) -> tuple[s
     if lacks := lacking(used, shared):
         found.append("shared modules lack what the old code uses: " + ", ".join(lacks))
     return tuple(found)
+
+
+def warn(manifest: Manifest, splint: Splint | None, cache: Cache, where: str) -> tuple[str, ...]:
+    """Tells the caller's caller what `findings` gives, in one `PackagesWarning`; and gives it."""
+    found = findings(manifest, splint, cache)
+    if found:
+        text = f"{where} was saved with other packages than there are here:"
+        hint = f"do:  codevault show {shlex.quote(where)}"
+        warnings.warn("\n  ".join((text, *found, hint)), PackagesWarning, 3)
+    return found
 
 
 def lacking(used: Mapping[str, Use], shared: Sequence[str]) -> list[str]:

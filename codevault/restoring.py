@@ -44,7 +44,7 @@ class Plan:
     chain: tuple[Rules, ...] = ()
 
 
-def planned(
+def apply_rules(
     description: dict[str, Any], env: Any, chain: Sequence[Rules], code: CodeVersion
 ) -> Plan:
     """The architecture and environment of a checkpoint after the names and edits of rules.
@@ -67,11 +67,12 @@ def planned(
     return Plan(description, env, tuple(taken))
 
 
-def arrived(
+def build_with_weights(
     plan: Plan,
     checkpoint: Checkpoint,
     code: CodeVersion,
     env: Any,
+    *,
     settle: Callable[[], None],
     where: str,
     hint: str,
@@ -169,7 +170,7 @@ def moved(
     return made
 
 
-def placed(policy: Any, device: Any) -> Any:
+def to_device(policy: Any, device: Any) -> Any:
     """The policy on a device; one of its own kind may move itself, and return nothing."""
     moved_there = policy.to(device) if hasattr(policy, "to") else None
     return policy if moved_there is None else moved_there

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codevault.checkpoint import WEIGHTS, check_member, open_checkpoint
-from codevault.checkpointcode import CachePath, opened
-from codevault.downloads import fetched
+from codevault.checkpointcode import CachePath, open_cache
+from codevault.downloads import local_copy
 from codevault.load import load_policy
 from codevault.provenances import provenance
 from codevault.trust import allow
+
+if TYPE_CHECKING:
+    import os
 
 
 def verify(uri: str | os.PathLike[str], *, cache: CachePath = None) -> dict[str, Any]:
@@ -27,8 +29,8 @@ def verify(uri: str | os.PathLike[str], *, cache: CachePath = None) -> dict[str,
     """
     from codevault.weights import verify_digest
 
-    vault = opened(cache)
-    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")), uri)
+    vault = open_cache(cache)
+    checkpoint = open_checkpoint(local_copy(uri, vault.roots[0]), uri)
     allow(checkpoint.manifest, None)
     for name in checkpoint.members:
         if name != WEIGHTS:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def _cache() -> Cache:
-    from codevault.checkpointcode import opened
+    from codevault.checkpointcode import open_cache
 
-    return opened(None)
+    return open_cache(None)
 
 
 def _when(seconds: float) -> str:

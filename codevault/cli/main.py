@@ -40,9 +40,9 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except (CodevaultError, CacheError) as caught:
-            from codevault.checkpointcode import translated
+            from codevault.checkpointcode import as_codevault_error
 
-            error = translated(caught) if isinstance(caught, CacheError) else caught
+            error = as_codevault_error(caught) if isinstance(caught, CacheError) else caught
         except ModuleNotFoundError as caught:
             if caught.name not in _LATE:
                 raise

@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from codevault.checkpointcode import healed, opened, translated
+from codevault.checkpointcode import as_codevault_error, open_cache, retry_if_damaged
 from codevault.cluster.parcel import Order, Parcel, files_in, memory
 from codevault.cluster.publish import pushed, questions
 from codevault.errors import CodevaultError, FetchError
@@ -67,7 +67,7 @@ def read(
     Raises:
         CodevaultError: There is no place for a cache.
     """
-    cache, start, before = opened(None), time.perf_counter(), traffic()
+    cache, start, before = open_cache(None), time.perf_counter(), traffic()
     supplier = Supplier(cache, pin)
     with workers(jobs, supplier) as pool:
         supplier.all(looks, pool)
@@ -96,13 +96,13 @@ def take(parcel: Parcel, pin: str) -> PrefetchReport:
     Raises:
         CodevaultError: There is no place for a cache.
     """
-    cache, start, before = opened(None), time.perf_counter(), traffic()
+    cache, start, before = open_cache(None), time.perf_counter(), traffic()
     supplier = Supplier(cache, pin)
     with memory(parcel.files) as place:
         for order in parcel.orders:
             begin = time.perf_counter()
             try:
-                name, hit = healed(
+                name, hit = retry_if_damaged(
                     partial(_taken, order, cache, parcel.mirror or place), cache, _compiled
                 )
                 supplier.keep(name)
@@ -169,7 +169,7 @@ def _taken(order: Order, cache: Cache, place: str) -> tuple[Snapshot, bool]:
         for line in order.proofs:
             note(cache, line)
     except CacheError as error:
-        raise translated(error) from error
+        raise as_codevault_error(error) from error
     snapshot = cache.snapshot(order.splint)
     assert snapshot is not None
     return snapshot, hit

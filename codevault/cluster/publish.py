@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codevault.checkpointcode import CachePath, opened, translated, wanted_of
+from codevault.checkpointcode import CachePath, as_codevault_error, open_cache, wanted_of
 from codevault.errors import CodevaultError
 from codevault.prefetching import sought, workers
 from codevault.prefetchrun import Supplier
@@ -74,7 +74,7 @@ def publish(
     Raises:
         CodevaultError: There is no place for a cache.
     """
-    vault = opened(cache)
+    vault = open_cache(cache)
     supplier = Supplier(vault)
     items = []
 
@@ -133,4 +133,4 @@ def pushed(name: str, asked: Iterable[Wanted], cache: Cache, to: str) -> int:
             assert snapshot is not None
             return sum(push(cache, snapshot, wanted, to) for wanted in asked)
     except CacheError as error:
-        raise translated(error) from error
+        raise as_codevault_error(error) from error

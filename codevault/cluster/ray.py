@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from codevault.checkpointcode import opened
+from codevault.checkpointcode import open_cache
 from codevault.cluster import node
 from codevault.cluster.parcel import carried
 from codevault.cluster.reports import NodeReport, NodesReport
@@ -76,7 +76,7 @@ def prefetch(
     """
     checked(pin)
     failures: list[PrefetchItem] = []
-    seeker = Supplier(opened(None), step=failures.append)
+    seeker = Supplier(open_cache(None), step=failures.append)
     with workers(jobs, seeker) as pool:
         _, looks = sought(uris, trust, pool, seeker)
         orders = [packed for packed in pool.map(partial(_packed, seeker), looks) if packed]

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from codevault import fileforms, oldforms, weights
 from codevault.build import check_kept, environment
 from codevault.checkpoint import open_checkpoint
-from codevault.checkpointcode import opened
+from codevault.checkpointcode import open_cache
 from codevault.convert import listing, spaces
 from codevault.convert.lacks import complete
 from codevault.convert.lacks import recipe as recipe_of
 from codevault.convert.observations import NONE, parse
 from codevault.convert.parent import Unpickled, unpickled
 from codevault.convert.proof import proven
-from codevault.downloads import fetched
+from codevault.downloads import local_copy
 from codevault.errors import CaptureError, ConvertError, LegacyFormError
 from codevault.load import load_code
 from codevault.manifest import escaped
@@ -62,7 +62,7 @@ def recognised(uri: str) -> OldFile:
         CheckpointError: It is no old file that is known, or a damaged one.
         ConvertError: It is a checkpoint of codevault already.
     """
-    path = fetched(uri, os.path.join(opened(None).roots[0], "checkpoints"))
+    path = local_copy(uri, open_cache(None).roots[0])
     try:
         open_checkpoint(path, uri)
     except LegacyFormError as error:
@@ -91,7 +91,7 @@ def convert(request: Request, say: Callable[[str], None]) -> Converted:
     splint = _code(request, old)
     env = None if request.env is None else environment(_json(request.env), splint)
     if old.pickled:
-        found = unpickled(old, splint, opened(None), names, request)
+        found = unpickled(old, splint, open_cache(None), names, request)
     else:
         found = Unpickled(oldforms.load_weights(old), {}, None)
     if old.form == fileforms.SB3 and request.probe is None:

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from codevault.checkpointcode import CachePath, opened
+from codevault.checkpointcode import CachePath, open_cache
 from codevault.diff.sides import is_commit, named, side
 from codevault.errors import CodeError
 from codevault.evolve.codediff import Code, changes, followed, loaded_by
@@ -89,7 +89,7 @@ def difference(
         CodevaultError: A commit is not a full one.
         FetchError: Code could not be had.
     """
-    vault = opened(cache)
+    vault = open_cache(cache)
     first, second = _both(old, new)
     before, after = side(first, second, roots, vault), side(second, first, roots, vault)
     start = set(modules) or {

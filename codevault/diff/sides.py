@@ -133,7 +133,7 @@ def side(what: Named, other: Named, roots: Sequence[str], cache: Cache) -> Side:
         CodeError: Its code was found and cannot be served.
     """
     if what.pinned is not None:
-        snapshot, _ = checkpointcode.had(what.pinned.code, _READ, cache)
+        snapshot, _ = checkpointcode.ensure_code(what.pinned.code, _READ, cache)
         return Side(what, snapshot, cache.tree(snapshot.digest))
     near = other.pinned.manifest.roots if other.pinned else ()
     try:

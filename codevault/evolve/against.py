@@ -10,7 +10,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from codevault.build import CurrentCode
-from codevault.checkpointcode import healed, prove, warm
+from codevault.checkpointcode import prove, retry_if_damaged, warm
 from codevault.errors import CodevaultError, UsageError
 from codevault.evolve.sides import Side
 from codevault.repositories import explicit
@@ -135,7 +135,7 @@ def _mounted(wanted: Wanted, vault: Cache) -> Splint:
     def use(snapshot: Snapshot, cache: Any) -> Splint:
         return mount(snapshot, cache)
 
-    return healed(lambda: (warm([wanted], vault)[0], True), vault, use)[0]
+    return retry_if_damaged(lambda: (warm([wanted], vault)[0], True), vault, use)[0]
 
 
 def _has_modules(splint: Splint, manifest: Manifest) -> bool:

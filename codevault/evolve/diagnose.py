@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from codevault import loadlog
 from codevault.checkpoint import open_checkpoint
-from codevault.checkpointcode import CachePath, opened, used
-from codevault.downloads import fetched
+from codevault.checkpointcode import CachePath, open_cache, use_code
+from codevault.downloads import local_copy
 from codevault.errors import CodevaultError, RefusedError
 from codevault.evolve.against import against_of
 from codevault.evolve.examination import examined
@@ -18,6 +17,8 @@ from codevault.trust import Trust, allow
 from codevault.uri import shown
 
 if TYPE_CHECKING:
+    import os
+
     from codevault.checkpoint import Checkpoint
     from codevault.evolve.diagnosis import Diagnosis
     from codevault.manifest import Manifest
@@ -61,8 +62,8 @@ def diagnose(
         UsageError: `against` names no code.
     """
     where = shown(uri)
-    vault = opened(cache)
-    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")), uri)
+    vault = open_cache(cache)
+    checkpoint = open_checkpoint(local_copy(uri, vault.roots[0]), uri)
     manifest = checkpoint.manifest
     allowed = allow(manifest, trust)
     new = against_of(against, manifest, allowed, vault)
@@ -82,7 +83,7 @@ def _own(checkpoint: Checkpoint, allowed: Allowed, vault: Cache) -> Side:
     """The checkpoint's own code, or why it could not be had."""
     label, before = _label(checkpoint.manifest), mounted()
     try:
-        splint = used(checkpoint, allowed, vault, mount)[0]
+        splint = use_code(checkpoint, allowed, vault, mount)[0]
     except RefusedError:
         raise
     except CodevaultError as error:

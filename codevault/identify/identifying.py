@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from codevault import fileforms
-from codevault.checkpointcode import CachePath, opened, translated
+from codevault.checkpointcode import CachePath, as_codevault_error, open_cache
 from codevault.convert.making import recognised
 from codevault.errors import CodeError, CodevaultError
 from codevault.identify.building import Plan, verdict
@@ -100,7 +100,7 @@ def identify(
     """
     start = time.perf_counter()
     traces = traces_of(recognised(question.old))
-    vault = opened(cache)
+    vault = open_cache(cache)
     try:
         from codevault_cache.commithistory import chronicle
 
@@ -111,7 +111,7 @@ def identify(
             ranking = _ranked(witness, history, chosen)
             files = witness.library.parsed + (witness.scan.files if witness.scan else 0)
     except CacheError as error:
-        raise translated(error) from error
+        raise as_codevault_error(error) from error
     if not ranking.ranges:
         raise CodeError(
             f"no commit of {question.repo} has anything that {shown(question.old)} speaks of",

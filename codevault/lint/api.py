@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from codevault.checkpointcode import opened, warm
+from codevault.checkpointcode import open_cache, warm
 from codevault.lint.graph import need
 from codevault.lint.project import within
 from codevault.lint.rules import Finding
@@ -34,7 +34,7 @@ def breaking(project: Project, commit: str, cache: CachePath) -> list[Finding]:
         CodevaultError: griffe is not installed.
     """
     need("griffe")
-    vault = opened(cache)
+    vault = open_cache(cache)
     (snapshot,) = warm([Wanted(project.top, commit, roots=(".",))], vault)
     tree = vault.tree(snapshot.digest)
     said = stated_in(tree.read(_PYPROJECT) if _PYPROJECT in tree.paths else None)

@@ -19,7 +19,7 @@ from codevault.manifest import escaped
 from codevault.probe import Probe, record, replay
 from codevault.probecopy import device_of
 from codevault.probefile import from_bytes
-from codevault.restoring import Plan, assign_weights, planned
+from codevault.restoring import Plan, apply_rules, assign_weights
 from codevault.splint import Splint
 from codevault.tensortree import unpack
 from codevault.uri import shown
@@ -78,7 +78,7 @@ def built(
         BuildError: The architecture does not go with the newer code.
         CodeError: The newer code lacks what is named.
     """
-    plan = planned(arch.read(checkpoint), checkpoint.manifest.env, chain, splint)
+    plan = apply_rules(arch.read(checkpoint), checkpoint.manifest.env, chain, splint)
     torch.manual_seed(seed)
     policy = build(plan.description, splint, environment(plan.env, splint))
     check_kept(policy, plan.description["class_path"])

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codevault.checkpoint import open_checkpoint
-from codevault.checkpointcode import CachePath, opened
-from codevault.downloads import fetched
+from codevault.checkpointcode import CachePath, open_cache
+from codevault.downloads import local_copy
 from codevault.errors import UsageError
 from codevault.evolve.examination import alone
 from codevault.evolve.sides import Side
@@ -103,8 +103,8 @@ def migrate(
         StateDictError: Keys are unaccounted for, or a rule does not go with the weights.
         ProbeError: The policy does not give the recorded outputs, or none are recorded.
     """
-    asked, vault = request_of(uri, to, rules, roots, overlay), opened(cache)
-    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")), uri)
+    asked, vault = request_of(uri, to, rules, roots, overlay), open_cache(cache)
+    checkpoint = open_checkpoint(local_copy(uri, vault.roots[0]), uri)
     if output is not None:
         _keep_apart(checkpoint, os.fspath(output), asked)
     source = checkpoint.manifest

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from codevault import architecture as arch
 from codevault import loadlog, weights
 from codevault.checkpoint import open_checkpoint
-from codevault.checkpointcode import CachePath, opened, used
-from codevault.downloads import fetched
+from codevault.checkpointcode import CachePath, open_cache, use_code
+from codevault.downloads import local_copy
 from codevault.errors import CodevaultError
 from codevault.evolve.configs import configs
 from codevault.evolve.examination import alone
@@ -29,7 +29,7 @@ from codevault.migration.rulestext import Config, Weights, config_text, rules_te
 from codevault.migration.target import Target, target_of
 from codevault.pendingrules import chain_for
 from codevault.probe import replay
-from codevault.restoring import moved, planned
+from codevault.restoring import apply_rules, moved
 from codevault.rng import kept_rng
 from codevault.splint import mount
 from codevault.trust import Trust, allow
@@ -101,8 +101,8 @@ def suggest_rules(
         FetchError: The newer code could not be had.
         CodeError: It was found and cannot be served.
     """
-    where, vault = shown(uri), opened(cache)
-    checkpoint = open_checkpoint(fetched(uri, os.path.join(vault.roots[0], "checkpoints")), uri)
+    where, vault = shown(uri), open_cache(cache)
+    checkpoint = open_checkpoint(local_copy(uri, vault.roots[0]), uri)
     weights.verify_digest(checkpoint)
     place = None if to is None else os.fspath(to)
     target = target_of(place, checkpoint.manifest, roots, overlay, trust, vault)
@@ -115,7 +115,7 @@ def suggest_rules(
     with kept_rng(), alone(old):
         before = _before(old, checkpoint)
     with kept_rng(), alone(new):
-        plan = planned(arch.read(checkpoint), checkpoint.manifest.env, chain, target.splint)
+        plan = apply_rules(arch.read(checkpoint), checkpoint.manifest.env, chain, target.splint)
         config = Config(plan, configs(old, new, plan.description, plan.env).found, known)
         first = f", after {', '.join(rules.name for rules in chain)}" if chain else ""
         head = f"{where} -> {target}{first}"
@@ -147,7 +147,7 @@ def _old_side(checkpoint: Checkpoint, where: str, trust: Trust, vault: Cache) ->
     manifest = checkpoint.manifest
     try:
         allowed = allow(manifest, trust)
-        splint = used(checkpoint, allowed, vault, mount)[0]
+        splint = use_code(checkpoint, allowed, vault, mount)[0]
         loadlog.note(where, manifest, manifest.policy_digest, splint, allowed.reason)
         return Side(splint, "its own code")
     except CodevaultError as error:

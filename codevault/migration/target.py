@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from codevault.captured import Captured, Selection
-from codevault.checkpointcode import prove, translated
+from codevault.checkpointcode import as_codevault_error, prove
 from codevault.convert import spaces
 from codevault.diff.sides import is_commit, named
 from codevault.errors import (
@@ -218,7 +218,7 @@ def captured(target: Target, policy: Any) -> Captured:
     try:
         found = read_worktree(top, roots=was.roots, shared=was.shared, include=was.include)
     except CacheError as error:
-        raise CaptureError(error.what, error.why, translated(error).hint) from error
+        raise CaptureError(error.what, error.why, as_codevault_error(error).hint) from error
     if found.snapshot.digest != was.digest:
         raise CaptureError(
             f"{top} was changed while the policy was moved to it", "", "run the command again"

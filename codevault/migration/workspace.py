@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from codevault import weights
 from codevault.checkpoint import open_checkpoint
-from codevault.checkpointcode import CachePath, opened
+from codevault.checkpointcode import CachePath, open_cache
 from codevault.diff.difference import difference
 from codevault.diff.sides import is_commit
-from codevault.downloads import fetched
+from codevault.downloads import local_copy
 from codevault.errors import CodevaultError, UsageError
 from codevault.evolve.diagnose import diagnose
 from codevault.migration.suggestion import Suggestion, suggest_rules
@@ -94,7 +94,7 @@ def lay_out(
         raise UsageError(f"{place} is not empty", "", asked.command("--workspace", "NEW"))
     asked = _anywhere(asked)
     source, target = asked.uri, asked.to or ""
-    vault = opened(cache)
+    vault = open_cache(cache)
     between = difference(source, target, roots=asked.roots or (), cache=vault)
     found = suggest_rules(
         source,
@@ -179,7 +179,7 @@ def _diagnosis(source: str, target: str, trust: Trust, vault: CachePath) -> str:
 
 
 def _keys(source: str, folder: str) -> str:
-    checkpoint = open_checkpoint(fetched(source, os.path.join(folder, "checkpoints")), source)
+    checkpoint = open_checkpoint(local_copy(source, folder), source)
     rows = weights.map_weights(checkpoint).items()
     return "".join(f"{key} {list(value.shape)} {value.dtype}\n" for key, value in rows)
 

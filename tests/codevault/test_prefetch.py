@@ -22,7 +22,7 @@ from codevault.checkpoint import open_checkpoint
 from codevault.cli import main
 from codevault.cli.prefetch import other_python
 from codevault.errors import MissingCheckpointError
-from codevault.prefetchgroups import ahead, have, look, present
+from codevault.prefetchgroups import fetch_together, find_ready, look, make_ready
 from codevault.targets import targets
 from codevault_cache import Cache, collect
 from codevault_cache.errors import CacheError
@@ -163,10 +163,14 @@ def test_a_manifest_that_says_what_none_may_costs_no_other(fleet: Fleet) -> None
     climbing = code.manifest.model_copy(update={"roots": ("../x",)})
     bad = replace(bad, code=replace(code, manifest=climbing))
     cache = Cache.open(None)
-    assert ahead([good, bad, other], cache) is None
-    assert [present(each, cache) is not None for each in (good, bad, other)] == [True, False, True]
+    assert fetch_together([good, bad, other], cache) is None
+    assert [find_ready(each, cache) is not None for each in (good, bad, other)] == [
+        True,
+        False,
+        True,
+    ]
     with pytest.raises(CacheError):
-        have(bad, cache)
+        make_ready(bad, cache)
 
 
 def test_a_silent_repository_is_asked_once_for_all(

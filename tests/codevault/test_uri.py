@@ -19,7 +19,7 @@ import torch
 
 import codevault
 from codevault import uri
-from codevault.downloads import fetched
+from codevault.downloads import local_copy
 from codevault.errors import CheckpointError, FetchError, LegacyFormError
 from codevault.uri import local_path, opened, shown
 
@@ -49,10 +49,10 @@ def test_remote_checkpoint_is_loaded_and_fetched_once(remote: Any, tmp_path: Pat
     uri = "memory://runs/best.mpt"
     assert codevault.read_manifest(uri).roots == ("src",)
     codevault.load_policy(uri)
-    first = fetched(uri, str(tmp_path / "copies"))
-    assert fetched(uri, str(tmp_path / "copies")) == first
+    first = local_copy(uri, str(tmp_path / "copies"))
+    assert local_copy(uri, str(tmp_path / "copies")) == first
     remote.pipe("/runs/best.mpt", b"changed")
-    assert fetched(uri, str(tmp_path / "copies")) != first
+    assert local_copy(uri, str(tmp_path / "copies")) != first
 
 
 def test_what_is_saved_goes_to_a_disk(
@@ -110,7 +110,7 @@ def stored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
     def fetch(store: Store, uri: str = "x://h/a.mpt") -> bytes:
         monkeypatch.setattr(fsspec, "url_to_fs", lambda *_, **__: (store, "a.mpt"))
-        with open(fetched(uri, str(tmp_path / "copies")), "rb") as file:
+        with open(local_copy(uri, str(tmp_path / "copies")), "rb") as file:
             return file.read()
 
     return fetch
@@ -136,10 +136,10 @@ def test_an_object_of_which_only_the_size_is_known_is_fetched_each_time(stored: 
 def test_replaced_object_in_memory_is_fetched_again(remote: Any, tmp_path: Path) -> None:
     uri, folder = "memory://runs/best.mpt", str(tmp_path / "copies")
     data = bytearray(remote.cat("/runs/best.mpt"))
-    first = fetched(uri, folder)
+    first = local_copy(uri, folder)
     data[-1] ^= 1
     remote.pipe("/runs/best.mpt", bytes(data))
-    second = fetched(uri, folder)
+    second = local_copy(uri, folder)
     assert second != first
     with open(second, "rb") as file:
         assert file.read() == data
