@@ -1,8 +1,7 @@
 """The address of a repository: parsed strictly, or refused.
 
 A repository address can come from a checkpoint that somebody else wrote. It is parsed here,
-strictly, before any git
-library sees it: unknown schemes would fall through to ssh there.
+strictly, before any git library sees it: unknown schemes would fall through to ssh there.
 """
 
 from __future__ import annotations

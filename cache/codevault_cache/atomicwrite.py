@@ -1,8 +1,7 @@
 """How bytes become visible in the cache: complete, once, under a name never open for writing.
 
 unique tmp -> write -> fsync -> chmod 0444 -> link (EEXIST: verify what is there) -> unlink tmp ->
-fsync of the folder.
-No correctness hangs on a lock.
+fsync of the folder. No correctness hangs on a lock.
 """
 
 from __future__ import annotations

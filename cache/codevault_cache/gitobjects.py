@@ -1,8 +1,8 @@
 """Git objects as bytes: their ids, and the packs of whole objects that travel in checkpoints.
 
 The packs come from checkpoints, which anybody can write: they are read by this strict, bounded
-reader (no deltas, no
-trailing bytes), not by a git library. Objects of a repository are read by dulwich.
+reader (no deltas, no trailing bytes), not by a git library. Objects of a repository are read by
+dulwich.
 """
 
 from __future__ import annotations

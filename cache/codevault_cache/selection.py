@@ -1,8 +1,7 @@
 """Which files of a tree belong to a snapshot: the one place that says so.
 
 Every file under a root up to `limits.FILE_BYTES`, and every file that an `include` glob names, of
-any size and
-wherever it lies; never `.git`, `__pycache__` and `*.pyc`.
+any size and wherever it lies; never `.git`, `__pycache__` and `*.pyc`.
 """
 
 from __future__ import annotations

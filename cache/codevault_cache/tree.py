@@ -31,8 +31,8 @@ class Tree:
     """The files of one snapshot.
 
     Bytes are read from the pack's open file into private memory and hashed at each read, so that
-    nobody who
-    changes the cache can change what runs, and so that removing the pack does not disturb a reader.
+    nobody who changes the cache can change what runs, and so that removing the pack does not
+    disturb a reader.
 
     Attributes:
         digest: The snapshot's digest.

@@ -1,9 +1,8 @@
 """What a path of a tree may be before it becomes a file on this machine.
 
 The rules follow gitoxide's `gix_validate::path::component` and Go's `module.CheckFilePath`, less
-what they
-over-block on Linux (`prn.sh`). They use the standard library only, because packs are opened on
-every load.
+what they over-block on Linux (`prn.sh`). They use the standard library only, because packs are
+opened on every load.
 """
 
 from __future__ import annotations

@@ -160,8 +160,7 @@ def remote_of(repo: Repo, objects: Objects, top: str, head: str) -> tuple[str | 
 
     Returns:
         The remote's address, and the nearest ancestor of the commit that it has. A remote that has
-        the commit
-        itself wins, then origin, then the others by name.
+        the commit itself wins, then origin, then the others by name.
     """
     from codevault_cache.pushedbase import nearest_on
 
