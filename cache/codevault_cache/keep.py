@@ -25,15 +25,14 @@ class EmptySource:
         return iter(())
 
 
-def keep(cache: Cache, wanted: Wanted, source: Source, repo: str | None, asked: Wanted) -> Snapshot:
+def keep(cache: Cache, wanted: Wanted, source: Source, repo: str | None) -> Snapshot:
     """Publish the files of a source as a snapshot.
 
     Args:
         cache: Where it is kept.
-        wanted: What is wanted, commit and overlay settled.
+        wanted: What is wanted, commit and overlay settled: a later equal request is a hit.
         source: The tree.
         repo: Where it came from, without user info.
-        asked: What the caller asked for: a later equal request is a hit.
 
     Returns:
         The snapshot.
@@ -61,5 +60,5 @@ def keep(cache: Cache, wanted: Wanted, source: Source, repo: str | None, asked: 
         repo,
         left_out,
     )
-    cache.record(snapshot, asked)
+    cache.record(snapshot, wanted)
     return snapshot

@@ -96,7 +96,7 @@ def from_mirror(cache: Cache, wanted: Wanted, repo: str | None, url: str) -> Sna
         source = within(limits.FETCH_SECONDS, lambda: proven_source(wanted, url, remote=remote))
         if source is None:
             return None
-        snapshot = keep(cache, wanted, source, repo, wanted)
+        snapshot = keep(cache, wanted, source, repo)
         count(mirrored=1)
         return snapshot
     except FileNotFoundError as error:

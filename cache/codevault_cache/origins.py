@@ -100,7 +100,7 @@ def _from_travelling(
     if wanted.commit is None:
         if wanted.repo is not None or wanted.overlay is None:
             return None
-        return keep(cache, wanted, EmptySource(), None, wanted)
+        return keep(cache, wanted, EmptySource(), None)
     if wanted.commit not in travelling:
         return None
     source = source_at(Objects(None, travelling), wanted.commit, "The checkpoint")
@@ -115,7 +115,7 @@ def _from_travelling(
         # Files that are left out do not travel either; the digest tells them from files that are
         # elsewhere.
         if complete or wanted.digest is not None:
-            return keep(cache, wanted, source, repo, wanted)
+            return keep(cache, wanted, source, repo)
     except Absent:
         return None
     except (DigestMismatch, LeftOut):
@@ -147,10 +147,10 @@ def _local(
     if os.path.isdir(path):
         from codevault_cache.folder import FolderSource
 
-        return keep(cache, wanted, FolderSource(path), path, wanted)
+        return keep(cache, wanted, FolderSource(path), path)
     from codevault_cache.distarchive import archive_source
 
-    return keep(cache, wanted, archive_source(path), path, wanted)
+    return keep(cache, wanted, archive_source(path), path)
 
 
 def _repository(
@@ -195,7 +195,7 @@ def _repository(
             # A partial clone lacks anything: data is left out, but code without modules is none.
             choice = choose(source, wanted.roots, wanted.shared, wanted.include)
             require_modules(source, choice.selection, wanted.overlay)
-            return keep(cache, wanted, source, repo, wanted)
+            return keep(cache, wanted, source, repo)
         except Absent as error:
             raise CommitNotFound(
                 f"{path} has the commit {wanted.commit}, and not all of its files.",

@@ -83,7 +83,7 @@ def _kept(
     if isinstance(source, CacheError):
         return source
     try:
-        return keep(cache, wanted, source, repo, wanted)
+        return keep(cache, wanted, source, repo)
     except Damaged:
         raise
     except CacheError as error:

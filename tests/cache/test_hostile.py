@@ -526,7 +526,7 @@ def test_an_id_that_means_two_contents_is_decided_by_the_digest(
     with read_only(str(repo.top / ".git" / "objects"), head) as store:
         source = source_at(Objects(store, collides), head, "The origin")
         with pytest.raises(errors.DigestMismatch):
-            keep(cache, known, source, None, known)
+            keep(cache, known, source, None)
     assert [entry.snapshot for entry in cache.ls()] == [right]
 
 
