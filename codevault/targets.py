@@ -8,7 +8,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from codevault.errors import CodevaultError, FetchError, MissingCheckpointError
+from codevault.errors import FetchError, MissingCheckpointError, UsageError
 from codevault.grants import grant
 from codevault.uri import local_path, reading, shown, state_in
 from codevault_cache import public_url
@@ -41,14 +41,14 @@ def targets(
 
     Raises:
         MissingCheckpointError: Nothing matches.
-        CodevaultError: It is a repository with a branch, a tag or a short id.
+        UsageError: It is a repository with a branch, a tag or a short id.
         FetchError: The store does not answer.
     """
     text = os.fspath(name)
     if commit_of(text) is not None:
         return [text]
     if _MOVING.fullmatch(text):
-        raise CodevaultError(
+        raise UsageError(
             f"{shown(text)} names no full commit",
             "branches, tags and short ids may name other code tomorrow; 40 (or 64) lower-case hex "
             "digits do not",
@@ -58,7 +58,7 @@ def targets(
     place, at, revision = text.rpartition("@")
     if at and "/" not in revision and os.path.isdir(place) and not os.path.lexists(path or ""):
         folder, name = shlex.quote(place), shlex.quote(f"{revision or 'HEAD'}^0")
-        raise CodevaultError(
+        raise UsageError(
             f"{shown(text)} names no full commit",
             "branches, tags and short ids may name other code tomorrow",
             f"codevault prefetch {folder}@$(git -C {folder} rev-parse {name})",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from codevault import architecture, checkpointcode
 from codevault.checkpoint import ARCHITECTURE, Checkpoint, open_checkpoint, read_member
-from codevault.errors import CheckpointError, CodevaultError, MissingCheckpointError
+from codevault.errors import CheckpointError, CodevaultError, MissingCheckpointError, UsageError
 from codevault.ranged import remote_code
 from codevault.repositories import explicit
 from codevault.trust import Allowed
@@ -88,7 +88,7 @@ def named(text: str, near: str | None = None) -> Named:
 
     Raises:
         CheckpointError: The file is no checkpoint, or a damaged one.
-        CodevaultError: A commit is not a full one, or nobody says whose it is.
+        UsageError: A commit is not a full one, or nobody says whose it is.
         FetchError: The store does not answer.
     """
     if is_commit(text):
@@ -102,7 +102,7 @@ def named(text: str, near: str | None = None) -> Named:
             open_checkpoint(path)  # refused, with the line that makes a checkpoint of it
         return Named(text, None, path, None)
     if at and not os.path.lexists(path or "") and "/" not in commit:
-        raise CodevaultError(
+        raise UsageError(
             f"{shown(text)} names no full commit",
             "branches, tags and short ids may name other code tomorrow",
             f"git -C {shlex.quote(place)} rev-parse {shlex.quote((commit or 'HEAD') + '^0')}",
@@ -149,7 +149,7 @@ def side(what: Named, other: Named, roots: Sequence[str], cache: Cache) -> Side:
 def _place(commit: str, near: str | None) -> str:
     place = near or find_worktree(os.getcwd())
     if place is None:
-        raise CodevaultError(
+        raise UsageError(
             f"nobody says which repository has the commit {commit[:12]}",
             "this folder is in no git work tree, and the other side names no repository",
             f"codevault diff REPOSITORY@{commit} ...  # a URL or a path",

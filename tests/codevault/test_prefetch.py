@@ -372,7 +372,7 @@ def test_a_folder_may_be_named_as_the_shell_names_it(
     assert result.exit_code == 0, result.output
     assert "1 of 1 ready, 1 snapshot; " in result.output
     result = run("prefetch", f"{walker.top.name}@main")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert f"{walker.top.name}@main names no full commit" in result.output
     line = result.output.partition("do:  ")[2].splitlines()[0]
     done = subprocess.run(["sh", "-c", f"echo {line}"], capture_output=True, text=True)

@@ -149,7 +149,7 @@ def test_no_grant_is_needed_to_read(aged: Any, monkeypatch: pytest.MonkeyPatch) 
 
 def test_moving_names_are_refused(aged: Any) -> None:
     result = run(f"{aged.top}@main", str(aged.top))
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert f"git -C {aged.top} rev-parse 'main^0'" in result.output
     result = run("main", str(aged.top))
     assert result.exit_code == 1
