@@ -21,7 +21,7 @@ from codevault.errors import CaptureError, CheckpointError
 from codevault.show import read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence, Set
+    from collections.abc import Iterator, Mapping, Sequence, Set
 
 _NAME: Final = re.compile(r"epoch-(\d{8,})\.mpt")
 _TRAINER: Final = re.compile(r"epoch-(\d{8,})\.[0-9a-f]{12}\.trainer")
@@ -119,6 +119,18 @@ def described(folder: str, epoch: int) -> RunCheckpoint:
     metrics = {k: float(v) for k, v in manifest.metadata.get("metrics", {}).items()}
     trainer = str(manifest.metadata.get("trainer", ""))
     return RunCheckpoint(epoch, path, metrics, manifest.created, trainer)
+
+
+@contextlib.contextmanager
+def naming_earlier(folder: str, epoch: int) -> Iterator[None]:
+    """Says of an epoch that cannot be read which one before it there is to go on from."""
+    try:
+        yield
+    except CheckpointError as error:
+        before = [known for known in epochs(folder) if known < epoch]
+        if before:
+            error.hint = f"run.resume(policy, optimizer, epoch={before[-1]})"
+        raise
 
 
 def recorded(metrics: Mapping[str, float]) -> dict[str, float | str]:

@@ -206,19 +206,20 @@ class CheckpointManager:
 
         Raises:
             MissingCheckpointError: There is no checkpoint of that epoch.
-            CheckpointError: The newest checkpoint or its trainer state cannot be read, or was saved
-                without an optimizer.
+            CheckpointError: It or its trainer state cannot be read, or has no optimizer.
         """
         self.wait()
         if epoch is None and not epochs(self.run_dir):
             return None
-        found = runfolder.described(self.run_dir, self._known(epoch))
-        path = trainer_of(self.run_dir, found.epoch, found.trainer)
-        trainer = trainerstate.read(path, found.trainer)
-        if policy is None:
-            policy = load_policy(found.path)
-        else:
-            weights.fill(unwrap(policy), open_checkpoint(found.path))
+        asked = self._known(epoch)
+        with runfolder.naming_earlier(self.run_dir, asked):
+            found = runfolder.described(self.run_dir, asked)
+            path = trainer_of(self.run_dir, asked, found.trainer)
+            trainer = trainerstate.read(path, found.trainer)
+            if policy is None:
+                policy = load_policy(found.path)
+            else:
+                weights.fill(unwrap(policy), open_checkpoint(found.path))
         if optimizer is not None:
             trainerstate.fill(optimizer, trainer, path)
         trainerstate.set_generators(trainer.generators)

@@ -180,6 +180,10 @@ def _explained(text: str, done: str = "read") -> Iterator[None]:
         if isinstance(error, ImportError):
             package = error.name or _PACKAGES.get(scheme, scheme)
             hint = f"python -m pip install {shlex.quote(package)}"
+        elif scheme in ("http", "https"):
+            hint = f"curl -I {shlex.quote(_scrubbed(text, text))}"
+        elif type(error).__name__ == "NoCredentialsError":
+            hint = "aws configure  # or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         elif isinstance(error, IsADirectoryError):
             folder = _scrubbed(text, text).rstrip("/") + "/"
             hint = f"codevault prefetch {shlex.quote(folder)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 
 from codevault_cache.errors import BadCommit
@@ -11,7 +12,7 @@ from codevault_cache.selection import glob_of, roots_of
 from codevault_cache.snapshot import COMMIT, DIGEST, Snapshot, canonical, spec12
 
 
-def check_commit(commit: str) -> str:
+def check_commit(commit: str, repo: str | None) -> str:
     """Pass a full commit id through.
 
     Raises:
@@ -19,11 +20,18 @@ def check_commit(commit: str) -> str:
     """
     if COMMIT.fullmatch(commit):
         return commit
+    import shlex
+
+    from codevault_cache.address import public_url
+
+    name, place = shlex.quote(f"{commit or 'HEAD'}^0"), repo or "."
     raise BadCommit(
         f"{ascii(commit)[:100]} is not a full commit id.",
         "Branches, tags and short ids may name other code tomorrow; "
         "40 (or 64) lower-case hex digits do not.",
-        "git rev-parse HEAD",
+        f"git -C {shlex.quote(place)} rev-parse {name}"
+        if os.path.isdir(place)
+        else f"git ls-remote {shlex.quote(public_url(place))}",
     )
 
 
@@ -58,9 +66,9 @@ class Wanted:
         # One form per meaning: the requests and names below are made of these fields.
         put = object.__setattr__
         if self.commit is not None:
-            check_commit(self.commit)
+            check_commit(self.commit, self.repo)
         if self.base is not None:
-            check_commit(self.base)
+            check_commit(self.base, self.repo)
         if self.digest is not None and not DIGEST.fullmatch(self.digest):
             raise BadCommit(f"{ascii(self.digest)[:100]} is not a snapshot digest.", "", "")
         if self.roots is not None:

@@ -216,6 +216,23 @@ def test_trainer_state_that_cannot_be_saved_or_read(
         run.resume(walker.net.Walker())
 
 
+def test_of_a_damaged_newest_epoch_the_one_before_it_is_named(
+    walker: Any, tmp_path: Path, quick: list[str]
+) -> None:
+    run = codevault.CheckpointManager(tmp_path)
+    policy = walker.net.Walker()
+    run.save(policy)
+    run.save(policy)
+    run.wait()
+    (tmp_path / "epoch-00000001.mpt").write_bytes(b"PK")
+    with pytest.raises(CheckpointError) as caught:
+        run.resume(policy)
+    assert caught.value.hint == "run.resume(policy, optimizer, epoch=0)"
+    resumed = run.resume(policy, epoch=0)
+    assert resumed is not None
+    assert resumed.epoch == 0
+
+
 def test_a_flipped_byte_of_a_trainers_state_is_found(
     walker: Any, tmp_path: Path, quick: list[str]
 ) -> None:
