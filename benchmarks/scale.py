@@ -111,15 +111,18 @@ def child(arm: str, repo: str, small: str, commits: Sequence[str]) -> dict[str, 
     codevault.load_code(small, None).import_module("small")
     gc.collect()
     before, start = _anonymous(), time.process_time()
+    splints = []
     for commit in commits:
         splint = codevault.load_code(repo, commit)
         splint.import_module("many")
-        if len(splint.modules) != MODULES + 1:
-            raise AssertionError(f"{len(splint.modules)} modules were loaded")
+        splints.append(splint)
         if arm == "frozen":
             gc.freeze()
     cpu = (time.process_time() - start) * 1e3
     grown = _anonymous() - before
+    for splint in splints:
+        if len(splint.modules) != MODULES + 1:
+            raise AssertionError(f"{len(splint.modules)} modules were loaded")
     full = statistics.median(_collection() for _ in range(5))
     gc.freeze()
     frozen = statistics.median(_collection() for _ in range(5))

@@ -18,7 +18,7 @@ import contextvars
 import sys
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from codevault.audits import (
     interpreter,
@@ -75,7 +75,7 @@ class Before:
 
     splint: str
     shared: tuple[str, ...]
-    modules: Mapping[str, object]
+    modules: dict[str, object]
     states: tuple[tuple[Check, Mapping[Any, Any]], ...]
 
 
@@ -110,15 +110,15 @@ def take(splint: str = "", shared: Sequence[str] = ()) -> Before:
         shared: Dotted prefixes of the modules that it shares with the application: they are swept
             for patches.
     """
-    modules = sys.modules.copy()
     found = []
     for check in (*_CHECKS, *patches.sweep(shared)):
         state = check.now()
-        if state is None and check.module not in modules:
+        if state is None and check.module not in sys.modules:
             state = check.fresh
         if state is not None:
             found.append((check, state))
-    return Before(splint, tuple(shared), modules, tuple(found))
+    (modules,) = (state for check, state in found if check.name == interpreter.MODULES)
+    return Before(splint, tuple(shared), cast("dict[str, object]", modules), tuple(found))
 
 
 def compare(before: Before, kept: Collection[str] = ()) -> Audit:

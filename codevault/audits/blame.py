@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault.audits import patches
-from codevault.audits.check import ABSENT, begins
+from codevault.audits.check import ABSENT
 from codevault.audits.wording import homes_of, is_own
 from codevault_importhook import split
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from codevault.audits.check import Change, Check
 
@@ -29,13 +30,11 @@ class Blame:
     where the old code's text names it.
     """
 
-    def __init__(self, splint: str, shared: Sequence[str], known: Mapping[str, object]) -> None:
+    def __init__(self, splint: str, shared: Sequence[str], known: dict[str, object]) -> None:
         self._splint = splint or _PREFIX
         self._shared = tuple(shared)
         self._known = known
-        names = list(sys.modules)
-        behind = names[len(known) :] if begins(names, known) else names
-        self._new = frozenset(name for name in behind if name not in known)
+        self._new = frozenset(name for name in _behind(known) if name not in known)
         self._others = any(
             split(name) is None and name.partition(".")[0] not in _OURS for name in self._new
         )
@@ -90,6 +89,18 @@ class Blame:
             for name in list(sys.modules)
             if name.startswith(self._splint)
         )
+
+
+def _behind(known: dict[str, object]) -> list[str]:
+    """The names that stand in `sys.modules` behind the last of those that were there: new ones do.
+
+    Read from the end, so that the modules of hundreds of versions are not looked through.
+    """
+    last = next(reversed(known), None)
+    try:
+        return list(itertools.takewhile(lambda name: name != last, reversed(sys.modules)))
+    except RuntimeError:  # another thread imports meanwhile
+        return list(sys.modules)
 
 
 def _source(module: Any) -> str:

@@ -13,6 +13,8 @@ from codevault.audits.check import ABSENT, Change, Check, attributes, begins, en
 from codevault.audits.wording import home_of
 
 _AREA: Final = "interpreter"
+MODULES: Final = "modules in sys.modules"
+"""The check whose state is all modules by name."""
 _HOOKS: Final = (
     "excepthook",
     "displayhook",
@@ -112,9 +114,15 @@ def _put_module(_: Any, name: str, module: Any) -> None:
 
 
 def _replaced(before: dict[str, Any], after: dict[str, Any]) -> Any:
-    """Modules that are others than before; new ones are what a load is for."""
-    if begins(after, before) and all(map(operator.is_, before.values(), after.values())):
-        return
+    """Modules that are others than before; new ones are what a load is for.
+
+    `after` is `sys.modules` itself: a copy of the modules of hundreds of versions takes a while.
+    """
+    try:
+        if begins(after, before) and all(map(operator.is_, before.values(), after.values())):
+            return
+    except RuntimeError:  # another thread imports meanwhile
+        pass
     for name, module in before.items():
         if after.get(name) is not module and not name.startswith("_splint_"):
             yield Change(name, module, after.get(name, ABSENT))
@@ -146,7 +154,7 @@ CHECKS: Final[tuple[Check, ...]] = (
         blame=(r"\bpath_hooks\b",),
     ),
     Check(
-        "modules in sys.modules",
+        MODULES,
         _AREA,
         "sys",
         _read_modules,
@@ -154,6 +162,7 @@ CHECKS: Final[tuple[Check, ...]] = (
         "always",
         (r"modules\s*\[\s*['\"]{key}['\"]", r"modules\.\w+\(\s*['\"]{key}['\"]"),
         diff=_replaced,
+        again=lambda _: sys.modules,
     ),
     setting(
         "sys.argv",
