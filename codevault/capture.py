@@ -190,7 +190,8 @@ def _lost(modules: Sequence[OwnModule], found: WorkTree, top: str) -> list[OwnMo
     return [
         m
         for m in modules
-        if _relative(m.file, top) not in found.paths or _relative(m.root, top) not in roots
+        if os.path.exists(m.file)  # else a warning has told that it was deleted
+        and (_relative(m.file, top) not in found.paths or _relative(m.root, top) not in roots)
     ]
 
 

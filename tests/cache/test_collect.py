@@ -467,7 +467,7 @@ def test_automatic_collection_never_fails(cache: Cache, monkeypatch: pytest.Monk
 READER = """
 import os, random, sys, time
 from codevault_cache import Cache, Snapshot, Wanted, collect, errors
-import codevault_cache.atomicwrite as publish
+from codevault_cache import atomicwrite
 from codevault_cache.removal import DAY
 atomicwrite.durable = False
 top, seed, seconds, arm = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]

@@ -28,7 +28,8 @@ torch.distributed.barrier()  # all are cold at the same moment
 policy = codevault.load_policy(sys.argv[1])
 said = policy(torch.ones(1, 4)).detach()
 torch.distributed.all_reduce(said)
-print("rank", os.environ["LOCAL_RANK"], type(policy).__module__, flush=True)
+# In one piece: torchrun starts its ranks unbuffered, and they share a pipe.
+print(f"rank {os.environ['LOCAL_RANK']} {type(policy).__module__}\\n", end="", flush=True)
 torch.distributed.destroy_process_group()
 """
 

@@ -150,11 +150,11 @@ def test_a_short_copy_is_never_kept(stored: Any, tmp_path: Path) -> None:
     store.content = b"who"
     with pytest.raises(FetchError, match="3 bytes came, and the store states 5"):
         stored(store)
-    assert list((tmp_path / "copies").iterdir()) == []
+    assert list((tmp_path / "copies/checkpoints").iterdir()) == []
     store.content = b"whole"
     assert stored(store) == b"whole"
     # One that an earlier version left behind, or a crash.
-    (copy,) = (tmp_path / "copies").glob("*.mpt")
+    (copy,) = (tmp_path / "copies/checkpoints").glob("*.mpt")
     assert copy.name == f"{hashlib.sha256(b'whole').hexdigest()}.mpt"
     for damage in (b"wh", b"wholE"):
         copy.write_bytes(damage)
@@ -165,8 +165,8 @@ def test_a_short_copy_is_never_kept(stored: Any, tmp_path: Path) -> None:
 def test_a_copy_that_was_only_touched_is_kept(stored: Any, tmp_path: Path) -> None:
     store = Store(b"whole", ETag="1")
     stored(store)
-    (copy,) = (tmp_path / "copies").glob("*.mpt")
-    (note,) = (tmp_path / "copies").glob("*.json")
+    (copy,) = (tmp_path / "copies/checkpoints").glob("*.mpt")
+    (note,) = (tmp_path / "copies/checkpoints").glob("*.json")
     copy.touch()
     before = note.read_bytes()
     assert (stored(store), store.gets) == (b"whole", 1)
@@ -180,7 +180,7 @@ def test_a_copy_that_was_only_touched_is_kept(stored: Any, tmp_path: Path) -> No
 def test_two_addresses_of_the_same_bytes_share_a_copy(stored: Any, tmp_path: Path) -> None:
     store = Store(b"whole", ETag="1")
     assert stored(store) == stored(store, "x://h/other.mpt") == b"whole"
-    assert len(list((tmp_path / "copies").glob("*.mpt"))) == 1
+    assert len(list((tmp_path / "copies/checkpoints").glob("*.mpt"))) == 1
 
 
 def test_an_object_that_changes_meanwhile_is_not_kept(stored: Any, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_an_object_that_changes_meanwhile_is_not_kept(stored: Any, tmp_path: Pat
 
     with pytest.raises(FetchError, match="changed while it was fetched"):
         stored(Moving(b"one", ETag="1"))
-    assert list((tmp_path / "copies").iterdir()) == []
+    assert list((tmp_path / "copies/checkpoints").iterdir()) == []
     for address in ("x://h/runs", "x://h/runs/"):
         with pytest.raises(FetchError, match="it is a folder") as caught:
             stored(Store(b"", type="directory"), address)

@@ -410,7 +410,7 @@ def test_old_code_that_cannot_be_had_is_a_cause_and_the_rest_is_told(
     project: Any, best: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed(project, ("self.body", "self.encoder"))
-    monkeypatch.setattr("codevault.evolve.diagnose.used", _no_code)
+    monkeypatch.setattr("codevault.evolve.diagnose.use_code", _no_code)
     found = against(project, best)
     assert kinds(found) == [("config", "raised", "old code"), ("keys", "renamed", "body.*")]
     assert found.works is None
@@ -750,9 +750,10 @@ def test_current_code_has_what_the_checkpoint_shares(project: Any, tmp_path: Pat
     """The environment's description is shared code as a rule: both sides meet there."""
     project.commit(
         {
-            "pyproject.toml": '[tool.codevault]\nroots = ["src", "."]\nshared = ["arena.face"]\n',
-            "arena/__init__.py": "",
-            "arena/face.py": """
+            "pyproject.toml": '[tool.codevault]\nroots = ["src", "."]\n'
+            'shared = ["shared_env.face"]\n',
+            "shared_env/__init__.py": "",
+            "shared_env/face.py": """
                 import dataclasses
                 @dataclasses.dataclass
                 class Arena:
@@ -762,7 +763,7 @@ def test_current_code_has_what_the_checkpoint_shares(project: Any, tmp_path: Pat
             NET: SOURCE.replace("inputs=4", "env, inputs=4"),
         }
     )
-    net, face = project.load("walker.net", "src", "."), importlib.import_module("arena.face")
+    net, face = project.load("walker.net", "src", "."), importlib.import_module("shared_env.face")
     best = tmp_path / "best.mpt"
     given = {"class_path": "walker.net:Walker", "kwargs": {}}
     policy = net.Walker(face.Arena())
@@ -772,7 +773,7 @@ def test_current_code_has_what_the_checkpoint_shares(project: Any, tmp_path: Pat
     assert isinstance(codevault.load_policy(best, code="current"), net.Walker)
     found = codevault.diagnose(best)
     assert not found, str(found)
-    code = CurrentCode(["walker.net"], ["arena.face"])
-    assert (code.defines("arena.face.more"), code.defines("arena.facet")) == (True, False)
+    code = CurrentCode(["walker.net"], ["shared_env.face"])
+    assert (code.defines("shared_env.face.more"), code.defines("shared_env.facet")) == (True, False)
     with pytest.raises(codevault.CodevaultError, match="is not a name of the checkpoint's own"):
         code.load_symbol("arena.other:f")

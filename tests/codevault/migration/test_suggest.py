@@ -355,7 +355,7 @@ def test_where_the_old_code_cannot_be_had_names_and_shapes_must_do(
     def gone(*_: Any) -> Any:
         raise FetchError("the code could not be had", "no origin has it")
 
-    monkeypatch.setattr("codevault.migration.suggestion.used", gone)
+    monkeypatch.setattr("codevault.migration.suggestion.use_code", gone)
     assert suggested(tmp_path, project).automatic["body.weight"] == "encoder.weight"
 
 

@@ -19,7 +19,7 @@ class AuthorSchema(Schema):
 
 class BookSchema(Schema):
     title = fields.String()
-    author = fields.Nested("AuthorSchema", only=("name",))
+    author = fields.Nested("compat_exercise.AuthorSchema", only=("name",))
     price = fields.Decimal(as_string=True)
 
 
@@ -28,7 +28,7 @@ def run():
     yield AuthorSchema().load(data)
     yield BookSchema().dump({"title": "T", "author": {"name": "Bo", "born": None}, "price": 2})
     yield class_registry.get_class("AuthorSchema") is AuthorSchema
-    yield class_registry.get_class(f"{__name__}.BookSchema") is BookSchema
+    yield class_registry.get_class("compat_exercise.BookSchema") is BookSchema
     for wrong in ({"name": "A"}, {"books": [{"title": 3}]}, {"name": "Bob", "other": 1}):
         try:
             AuthorSchema().load(wrong)
