@@ -20,7 +20,6 @@ _RESULTS: Final = Path(__file__).parent / "results.json"
 REASONS: Final = {
     "name": "asserts on the text of `__module__`, `__name__` or a message with them; these carry "
     "the splint's name",
-    "table": "finds a class by its module's path in a table that is keyed by `__module__`",
     "written": "imports by its name a module that was written to a temporary folder: code outside "
     "the tree is the host's",
     "sys.path": "puts a folder of the tree on `sys.path` and imports from it: that is refused, and "
