@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 import sys
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
+    from collections.abc import Callable, Iterable, Mapping, MutableMapping
 
 Alters = Literal["never", "replaced", "always"]
 
@@ -106,14 +105,6 @@ def differing(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> Iterable[C
     for key, new in after.items():
         if key not in before:
             yield Change(key, ABSENT, new)
-
-
-def begins(after: Collection[Any], before: Collection[Any]) -> bool:
-    """Whether all that was there stands where it stood, and what is new behind it.
-
-    It is what a load does to `sys.modules`, seen at once however many modules there are.
-    """
-    return len(after) >= len(before) and all(map(operator.is_, before, after))
 
 
 def same(a: Any, b: Any) -> bool:

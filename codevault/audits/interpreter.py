@@ -9,7 +9,7 @@ import sys
 import threading
 from typing import Any, Final
 
-from codevault.audits.check import ABSENT, Change, Check, attributes, begins, entries, setting
+from codevault.audits.check import ABSENT, Change, Check, attributes, entries, setting
 from codevault.audits.wording import home_of
 
 _AREA: Final = "interpreter"
@@ -116,10 +116,12 @@ def _put_module(_: Any, name: str, module: Any) -> None:
 def _replaced(before: dict[str, Any], after: dict[str, Any]) -> Any:
     """Modules that are others than before; new ones are what a load is for.
 
-    `after` is `sys.modules` itself: a copy of the modules of hundreds of versions takes a while.
+    `after` is `sys.modules` itself: a copy of the modules of hundreds of versions takes a while. If
+    each module stands where it stood, so do their names.
     """
     try:
-        if begins(after, before) and all(map(operator.is_, before.values(), after.values())):
+        kept = len(after) >= len(before)
+        if kept and all(map(operator.is_, before.values(), after.values())):
             return
     except RuntimeError:  # another thread imports meanwhile
         pass
