@@ -17,7 +17,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from codevault.errors import CaptureError, CheckpointError
+from codevault.errors import CaptureError, CheckpointError, MissingCheckpointError
 from codevault.show import read_manifest
 
 if TYPE_CHECKING:
@@ -121,6 +121,19 @@ def described(folder: str, epoch: int) -> RunCheckpoint:
     return RunCheckpoint(epoch, path, metrics, manifest.created, trainer)
 
 
+def checkpoints(folder: str) -> tuple[RunCheckpoint, ...]:
+    """What every checkpoint says, oldest first; without those that a trainer prunes meanwhile.
+
+    Raises:
+        CheckpointError: One is damaged.
+    """
+    found = []
+    for epoch in epochs(folder):
+        with contextlib.suppress(MissingCheckpointError):
+            found.append(described(folder, epoch))
+    return tuple(found)
+
+
 @contextlib.contextmanager
 def naming_earlier(folder: str, epoch: int) -> Iterator[None]:
     """Says of an epoch that cannot be read which one before it there is to go on from."""
@@ -157,6 +170,22 @@ def ranked(checkpoints: Sequence[RunCheckpoint], keep: Keep) -> list[RunCheckpoi
     having = [c for c in checkpoints if not math.isnan(c.metrics.get(keep.metric, math.nan))]
     sign = 1 if keep.mode == "min" else -1
     return sorted(having, key=lambda c: (sign * c.metrics[keep.metric], -c.epoch))
+
+
+def best(folder: str, keep: Keep) -> RunCheckpoint:
+    """The best checkpoint.
+
+    Raises:
+        MissingCheckpointError: No checkpoint has the metric.
+    """
+    found = ranked(checkpoints(folder), keep)
+    if not found:
+        raise MissingCheckpointError(
+            f"no checkpoint in {folder} has a {keep.metric!r}",
+            "",
+            f"save(policy, metrics={{{keep.metric!r}: value}})",
+        )
+    return found[0]
 
 
 def prune(folder: str, keep: Keep, mine: Set[str]) -> None:

@@ -160,7 +160,7 @@ class CheckpointManager:
 
     def checkpoints(self) -> tuple[RunCheckpoint, ...]:
         """The run's checkpoints, oldest first; their weights are not opened."""
-        return tuple(runfolder.described(self.run_dir, epoch) for epoch in epochs(self.run_dir))
+        return runfolder.checkpoints(self.run_dir)
 
     def best(self) -> RunCheckpoint:
         """The best checkpoint by the run's metric.
@@ -168,14 +168,7 @@ class CheckpointManager:
         Raises:
             MissingCheckpointError: No checkpoint has that metric.
         """
-        found = runfolder.ranked(self.checkpoints(), self._keep)
-        if not found:
-            raise MissingCheckpointError(
-                f"no checkpoint in {self.run_dir} has a {self._keep.metric!r}",
-                "",
-                f"save(policy, metrics={{{self._keep.metric!r}: value}})",
-            )
-        return found[0]
+        return runfolder.best(self.run_dir, self._keep)
 
     def load(self, epoch: int) -> Any:
         """The policy of an epoch, with the code it was saved with.
@@ -187,8 +180,14 @@ class CheckpointManager:
         return load_policy(path_of(self.run_dir, self._known(epoch)))
 
     def load_latest(self) -> Any:
-        """The policy of the newest epoch, as `load`."""
-        return load_policy(path_of(self.run_dir, self._known()))
+        """The policy of the newest epoch, as `load`; if that is pruned meanwhile, of the next."""
+        newest = self._known()
+        try:
+            return load_policy(path_of(self.run_dir, newest))
+        except MissingCheckpointError:
+            if self._known() == newest:
+                raise
+            return self.load_latest()
 
     def resume(
         self, policy: Any = None, optimizer: Any = None, *, epoch: int | None = None

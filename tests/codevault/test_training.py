@@ -21,6 +21,7 @@ import codevault
 from codevault import trainerstate
 from codevault.draft import write
 from codevault.errors import CaptureError, CheckpointError, MissingCheckpointError, StateDictError
+from codevault.show import read_manifest
 
 OBS = torch.ones(2, 4)
 
@@ -343,6 +344,35 @@ def test_a_loaded_policy_is_trained_on_and_keeps_names_and_provenance(
     manifest = codevault.provenance(again).manifest
     assert (manifest.commit, manifest.digest) == (first.commit, first.digest)
     assert b"_splint_" not in Path(path).read_bytes()
+
+
+def test_what_a_trainer_prunes_meanwhile_is_not_listed_and_the_next_newest_is_loaded(
+    walker: Any, tmp_path: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evaluator beside a trainer that keeps one checkpoint sees each only for a while."""
+    policy, optimizer = fresh(walker)
+    trainer = codevault.CheckpointManager(tmp_path, probe=OBS, keep_last=1)
+    evaluator = codevault.CheckpointManager(tmp_path)
+    trainer.save(policy, optimizer)
+
+    def late(look: Any, path: str) -> Any:
+        trainer.save(policy, optimizer)
+        trainer.wait()
+        return look(path)
+
+    def meanwhile(name: str, look: Any) -> None:
+        calls = [look, functools.partial(late, look)]
+        monkeypatch.setattr(name, functools.partial(_next, calls))
+
+    meanwhile("codevault.runfolder.read_manifest", read_manifest)
+    assert evaluator.checkpoints() == ()
+    assert [c.epoch for c in evaluator.checkpoints()] == [1]
+    meanwhile("codevault.training.load_policy", codevault.load_policy)
+    assert codevault.provenance(evaluator.load_latest()).manifest.metadata["epoch"] == 2
+    monkeypatch.setattr("codevault.runfolder.read_manifest", read_manifest)
+    Path(evaluator.checkpoints()[-1].path).unlink()
+    with pytest.raises(MissingCheckpointError, match="has no checkpoint"):
+        evaluator.load_latest()
 
 
 PROGRAM = """
