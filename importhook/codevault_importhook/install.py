@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from codevault_importhook import pathhook, registry, stringimports
+from codevault_importhook import cimports, pathhook, registry, stringimports
 from codevault_importhook.finder import SplintFinder
 from codevault_importhook.mount import Mount, normal_roots
 from codevault_importhook.naming import is_splint
@@ -25,6 +25,7 @@ def prepare() -> None:
         sys.meta_path.insert(0, SplintFinder)
         sys.path_hooks.insert(0, pathhook.hook)
     stringimports.install()
+    cimports.install()
 
 
 def mount(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
 import sys
 from importlib._abc import Loader
@@ -42,6 +43,7 @@ class SplintLoader(Loader):
         """
         path = self._in_tree(module.__spec__)
         if path is not None:
+            module.__dict__["__builtins__"] = builtins  # see cimports
             try:
                 exec(self._mount.code(path), module.__dict__)  # noqa: S102
             except ModuleNotFoundError as error:

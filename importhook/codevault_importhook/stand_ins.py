@@ -7,6 +7,7 @@ and ends in `importlib.import_module` is followed by `stringimports`, whoever ca
 
 from __future__ import annotations
 
+import builtins
 import functools
 import importlib.machinery
 import importlib.util
@@ -223,6 +224,7 @@ def names(own: frozenset[str], is_host: Callable[[str], bool]) -> frozenset[str]
 
 
 table: Final[dict[str, Callable[[Mount], object]]] = {
+    "builtins.__builtins__": lambda mount: vars(builtins),
     "builtins.__import__": lambda mount: mount.import_,
     "builtins.compile": compile_of,
     "builtins.eval": lambda mount: code_of(mount, "eval"),

@@ -79,7 +79,7 @@ def _is_application(frame: FrameType, module: str) -> bool:
     return not is_library_frame(frame) or registry.is_own(module)
 
 
-def _follow(name: object, frame: FrameType) -> Mount | None:
+def following(name: object, frame: FrameType) -> Mount | None:
     """The mount in which `name` is to be found; None if it is the host's."""
     if isinstance(name, str) and name.partition(".")[0] in registry.own_names:
         mount = deciding(frame)
@@ -92,7 +92,7 @@ def _gcd_import(name: str, package: str | None = None, level: int = 0) -> Module
     asked = package if level else name
     if type(asked) is not str or asked.partition(".")[0] not in registry.own_names:
         return _real_gcd_import(name, package, level)  # type: ignore[no-any-return]
-    mount = _follow(asked, _getframe(1))
+    mount = following(asked, _getframe(1))
     if mount is None:
         return _real_gcd_import(name, package, level)  # type: ignore[no-any-return]
     with mount.original_names():
@@ -103,7 +103,7 @@ def _gcd_import(name: str, package: str | None = None, level: int = 0) -> Module
 
 @functools.wraps(__import__)
 def _import(name: str, *args: Any, **kwargs: Any) -> ModuleType:
-    mount = _follow(name, _getframe(1))
+    mount = following(name, _getframe(1))
     return (__import__ if mount is None else mount.import_)(name, *args, **kwargs)
 
 
@@ -125,7 +125,7 @@ def _patch_pickle(pickle: Any) -> None:
 
     @functools.wraps(real)
     def find_class(self: Any, module: str, name: str) -> Any:
-        mount = _follow(module, _getframe(1))
+        mount = following(module, _getframe(1))
         return real(self, module if mount is None else mount.inside(module), name)
 
     pickle._Unpickler.find_class = find_class  # noqa: SLF001
@@ -141,7 +141,7 @@ def _patch_yaml(constructor: Any) -> None:
 def _inside(real: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(real)
     def find(self: Any, name: Any, *args: Any, **options: Any) -> Any:
-        mount = _follow(name, _getframe(1))
+        mount = following(name, _getframe(1))
         return real(self, name if mount is None else mount.inside(name), *args, **options)
 
     return find

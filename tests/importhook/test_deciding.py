@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import importlib
+import pickle
 import re
 import sys
 import threading
+import unittest.mock
 from concurrent.futures import ThreadPoolExecutor
+from textwrap import dedent
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +22,6 @@ from tests.importhook.pictures import NAME, OTHER, mounted
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import ModuleType
 
     from tests.importhook.conftest import Put, RunCase
 
@@ -154,25 +158,96 @@ def test_strings_unloaded_code_does_not_get_the_hosts(twin: str, old: RunCase) -
         load("metta.agent.x")
 
 
-UNSEEN = {
-    "C": """
+BY_C = {
+    "PyImport_ImportModule": """
         import ctypes
         function = ctypes.pythonapi.PyImport_ImportModule
         function.restype, function.argtypes = ctypes.py_object, [ctypes.c_char_p]
         def load(name): return function(name.encode())
         """,
-    "eval as a value": """
-        def load(name): return next(map(eval, [f"__import__('{name}', fromlist=['x'])"]))
+    "in a function made later": """
+        import ctypes
+        function = ctypes.pythonapi.PyImport_ImportModule
+        function.restype, function.argtypes = ctypes.py_object, [ctypes.c_char_p]
+        def load(name): return [(lambda n: function(n.encode()))(n) for n in [name]][0]
+        """,
+    "the C unpickler": """
+        from pickle import *
+        def load(name): return loads(f"c{name}\\n__name__\\n.".encode())
         """,
 }
 
 
-@pytest.mark.parametrize("way", UNSEEN)
-def test_strings_what_cannot_be_followed_loads_nothing_of_the_host(
+@pytest.mark.parametrize("way", BY_C)
+def test_strings_C_code_that_imports_by_itself_is_refused(
     way: str, twin: str, old: RunCase
 ) -> None:
+    case = old(BY_C[way])
+    for name in ("metta.agent.x", "metta.agent"):
+        with pytest.raises(ImportError, match=rf"^{NAME} imports its own '{re.escape(name)}' in a"):
+            case.load(name)
+    assert (twin == "twin-imported") == ("metta.agent.x" in sys.modules)
+    assert case.load("metta.compat") in (importlib.import_module("metta.compat"), "metta.compat")
+
+
+def test_strings_C_code_imports_for_the_host_what_it_did(twin: str, old: RunCase) -> None:
+    case = old(CALLBACK)
+    space: dict[str, Any] = {}
+    exec(dedent(BY_C["PyImport_ImportModule"]), space)
+    assert space["load"]("metta.agent.x").VERSION == "new"
+    assert case.call(space["load"], "metta.agent.x").VERSION == "new"
+    assert case.call(space["load"], "datetime") is sys.modules["datetime"]
+
+
+def test_strings_builtins_reached_at_run_time_follow(twin: str, old: RunCase) -> None:
+    case = old("""
+        import builtins
+        import_ = getattr(builtins, "__import__")
+        x = import_("metta.agent.x", fromlist=["VERSION"])
+        top = import_("metta.agent.x")
+        shared = import_("metta.compat")
+        names = "print" in __builtins__, __builtins__["len"] is len, isinstance(__builtins__, dict)
+        """)
+    assert case.x.VERSION == case.top.agent.x.VERSION == "old"
+    assert case.shared.compat is importlib.import_module("metta.compat")
+    assert case.names == (True, True, True)
+
+
+def test_the_builtins_of_the_host_are_what_they_were(
+    old: RunCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = old("""
+        def absent():
+            return nowhere
+        def imports():
+            import json
+            return json
+        """)
+    real = vars(builtins)["__import__"]
+    assert isinstance(builtins, ModuleType)
+    assert builtins.__import__ is real
+    assert repr(builtins) == "<module 'builtins' (built-in)>"
+    assert pickle.loads(pickle.dumps(builtins)) is builtins
+    assert pickle.loads(pickle.dumps(real)) is real
+    monkeypatch.setattr(builtins, "nowhere", 5, raising=False)
+    assert case.absent() == 5
+    with unittest.mock.patch("builtins.__import__", wraps=real) as seen:
+        import json
+
+        assert case.imports() is json
+    assert [call.args[0] for call in seen.call_args_list].count("json") == 2
+    assert builtins.__import__ is real
+    with monkeypatch.context() as patch:
+        patch.delattr(builtins, "__import__")
+        assert "__import__" not in vars(builtins)
+    assert vars(builtins)["__import__"] is real
+
+
+def test_strings_eval_as_a_value_loads_nothing_of_the_host(twin: str, old: RunCase) -> None:
     """What the application has imported before is in `sys.modules`: see docs/limits.md."""
-    case = old(UNSEEN[way])
+    case = old("""
+        def load(name): return next(map(eval, [f"__import__('{name}', fromlist=['x'])"]))
+        """)
     if twin == "twin-imported":
         assert case.load("metta.agent.x").VERSION == "new"
     else:
