@@ -13,6 +13,7 @@ from codevault_importhook.rewrite import compile_tree, rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from codevault_importhook.mount import Mount
 
@@ -21,9 +22,10 @@ _FUTURES: Final = sum(getattr(__future__, f).compiler_flag for f in __future__.a
 
 def _tree(mount: Mount, source: Any, mode: str) -> Any:
     """The rewritten tree of a text that may import; anything else as it is."""
+    modules = {name.partition(".")[0] for name in mount.rules.stand_ins} - {"builtins", "object"}
     if isinstance(source, str | bytes | bytearray):
         text = source if isinstance(source, str) else source.decode(errors="replace")
-        if "import" in text or "module" in text:
+        if any(word in text for word in ("import", "module", *modules)):
             try:
                 source = ast.parse(text.lstrip(" \t") if mode == "eval" else source, mode=mode)
             except (SyntaxError, ValueError):
@@ -31,21 +33,37 @@ def _tree(mount: Mount, source: Any, mode: str) -> Any:
     elif isinstance(source, ast.AST):
         source = copy.deepcopy(source)
     if isinstance(source, ast.AST):
-        rewrite(source, mount.rules, mount.name)
+        rewrite(source, mount.rules, mount.name, frozenset(modules))
     return source
+
+
+def _code(mount: Mount, source: Any, mode: str, frame: FrameType) -> Any:
+    """What `exec` or `eval`, called from `frame`, gets in place of `source`."""
+    tree = _tree(mount, source, mode)
+    if not isinstance(tree, ast.AST):
+        return tree
+    return compile_tree(tree, "<string>", mode, frame.f_code.co_flags & _FUTURES)
 
 
 def code_of(mount: Mount, mode: str) -> Callable[[Any], Any]:
     """What `exec` or `eval` in a mount's code gets in place of its first argument."""
+    return lambda source: _code(mount, source, mode, _getframe(1))
 
-    def code(source: Any) -> Any:
-        tree = _tree(mount, source, mode)
-        if not isinstance(tree, ast.AST):
-            return tree
-        flags = _getframe(1).f_code.co_flags & _FUTURES
-        return compile_tree(tree, "<string>", mode, flags)
 
-    return code
+def function_of(mount: Mount, builtin: Callable[..., Any]) -> Callable[..., Any]:
+    """The `exec` or `eval` of a mount's code where it is a value."""
+
+    @functools.wraps(builtin)
+    def run(source: Any, /, globals: Any = None, locals: Any = None, *, closure: Any = None) -> Any:
+        frame = _getframe(1)
+        if globals is None:
+            globals = frame.f_globals
+            locals = frame.f_locals if locals is None else locals
+        code = _code(mount, source, builtin.__name__, frame)
+        more = {} if closure is None else {"closure": closure}
+        return builtin(code, globals, locals, **more)
+
+    return run
 
 
 def compile_of(mount: Mount) -> Callable[..., Any]:

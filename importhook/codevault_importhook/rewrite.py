@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from codevault_importhook.moduletexts import of_logger, spelled
 from codevault_importhook.processlock import changing
-from codevault_importhook.scopes import SCOPES, WRAPPED, Names
+from codevault_importhook.scopes import SCOPES, WRAPPED, Names, attribute_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from codevault_importhook.scopes import Scope
 
-VERSION: Final = 7
+VERSION: Final = 8
 """Part of the key under which compiled code is kept: a change of the rules changes it."""
 
 STAND_INS: Final = "__splint__"
@@ -81,23 +81,30 @@ def compile_tree(
                 sys.setrecursionlimit(limit)
 
 
-def rewrite(tree: ast.AST, rules: Rules, prefix: str) -> None:
+def rewrite(tree: ast.AST, rules: Rules, prefix: str, handed: frozenset[str] = frozenset()) -> None:
     """Changes imports, and uses of what has a stand-in, in place.
 
     Nodes are visited with a list, not by recursion: generated code nests deeply.
+
+    Args:
+        tree: Of a module, or of a text that is run.
+        rules: Of the mount.
+        prefix: The splint's name.
+        handed: Modules that the tree may have from the namespace in which it runs.
     """
-    known = Names(tree, rules.stand_ins)
+    known = Names(tree, rules.stand_ins, handed)
     waiting = [(tree, known.module())]
     wrapped: list[tuple[ast.Call, str]] = []
     named: set[ast.AST] = set()
     kept: set[ast.AST] = set()
+    called: set[ast.AST] = set()
 
     def changed(node: Any, scope: Scope) -> ast.expr | None:
         """What takes the place of `node`; None if it stays. What stays, also inside, waits."""
         if node in named and node not in kept:
             waiting.append((node, scope))
             return _call(NAMED, [node], node, prefix)
-        new = _replacement(node, known, scope, prefix)
+        new = None if node in called else _replacement(node, known, scope, prefix)
         if new is None and isinstance(node, ast.AST):
             waiting.append((node, scope))
         return new
@@ -111,6 +118,7 @@ def rewrite(tree: ast.AST, rules: Rules, prefix: str) -> None:
             name = known.wrapped(node.func, scope)
             if name is not None:
                 wrapped.append((node, name))
+                called.add(node.func)
         inner = known.within(node, scope) if isinstance(node, SCOPES) else scope
         for field, value in ast.iter_fields(node):
             within = inner if field == "body" else scope
@@ -135,8 +143,8 @@ def _replacement(node: object, known: Names, scope: Scope, prefix: str) -> ast.e
         return None
     assert isinstance(node, ast.expr)
     module = node
-    while isinstance(module, ast.Attribute):
-        module = module.value
+    while (read := attribute_of(module)) is not None:
+        module = read[0]
     arguments = [module, ast.copy_location(ast.Constant(name), node)]
     return _call(HANDED, arguments, node, prefix)
 

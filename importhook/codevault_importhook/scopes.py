@@ -9,7 +9,10 @@ from typing import Final
 from codevault_importhook.moduletexts import given
 
 WRAPPED: Final = frozenset({"builtins.exec", "builtins.eval"})
-"""Only their first argument is replaced: the functions look at the frame that calls them."""
+"""Of a plain call only the first argument is replaced: they look at the frame that calls them."""
+
+_AS_VALUES: Final = {"builtins.exec": "object.exec", "builtins.eval": "object.eval"}
+"""What stands in for them where they are no plain call: `map(eval, texts)`, `exec(*arguments)`."""
 
 SCOPES: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 """Nodes whose body is a scope of its own."""
@@ -29,18 +32,32 @@ class Scope:
     outer: Scope | None = None
 
 
+def attribute_of(node: object) -> tuple[ast.expr, str] | None:
+    """What `node` reads an attribute of, and which: `sys.modules`, `getattr(sys, "modules")`."""
+    if isinstance(node, ast.Attribute):
+        return (node.value, node.attr) if isinstance(node.ctx, ast.Load) else None
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
+        match node.args:
+            case [value, ast.Constant(value=str(attribute)), *_]:
+                return value, attribute
+    return None
+
+
 class Names:
     """What the names of one module mean, as far as stand-ins need it.
 
     Imports are read module-wide: what one function imports counts in all. What hides a name counts
     in its own scope, so that a method `compile` or an argument `pickle` changes nothing elsewhere.
+    Names in `handed` may be the modules that are called so, without an import.
     """
 
-    def __init__(self, tree: ast.AST, stand_ins: frozenset[str]) -> None:
+    def __init__(
+        self, tree: ast.AST, stand_ins: frozenset[str], handed: frozenset[str] = frozenset()
+    ) -> None:
         self._stand_ins = stand_ins
-        self._builtins = {n[9:] for n in stand_ins if n.startswith("builtins.")}
+        self._builtins = {n[9:] for n in stand_ins if n.startswith("builtins.")} | {"getattr"}
         self._imported: dict[str, set[str]] = {}
-        self._handed: dict[str, set[str]] = {}
+        self._handed: dict[str, set[str]] = {name: {name} for name in handed}
         self._tops = {n.partition(".")[0] for n in stand_ins} - {"object"}
         self._bound: dict[ast.AST | None, set[str]] = {}
         self._arguments: dict[ast.AST | None, set[str]] = {}
@@ -114,7 +131,9 @@ class Names:
     def stand_in(self, node: object, scope: Scope) -> str | None:
         """The dotted name that `node` reads, if something stands in for it."""
         name = self.builtin(node, scope) or self._found(node, scope, self._imported)
-        return None if name in WRAPPED else name
+        if name in WRAPPED:
+            name = _AS_VALUES[name]
+        return name if name in self._stand_ins else None
 
     def handed(self, node: object, scope: Scope) -> str | None:
         """The dotted name that `node` reads if what another module handed on is that module."""
@@ -132,14 +151,16 @@ class Names:
 
     def _found(self, node: object, scope: Scope, named: dict[str, set[str]]) -> str | None:
         """What stands in for an attribute of a module that has its name from an import."""
-        if not isinstance(node, ast.Attribute) or not isinstance(node.ctx, ast.Load):
+        if not isinstance(node, ast.Attribute | ast.Call):
             return None
         attributes: list[str] = []
-        inner: ast.expr = node
-        while isinstance(inner, ast.Attribute):
-            attributes.append(inner.attr)
-            inner = inner.value
-        if not isinstance(inner, ast.Name) or inner.id in scope.arguments:
+        inner: object = node
+        while (read := attribute_of(inner)) is not None:
+            inner, attribute = read
+            attributes.append(attribute)
+        if not attributes or not isinstance(inner, ast.Name) or inner.id in scope.arguments:
+            return None
+        if isinstance(node, ast.Call) and "getattr" in scope.bound:
             return None
         behind = ".".join(reversed(attributes))
         meanings = named.get(inner.id, ())

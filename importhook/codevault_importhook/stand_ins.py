@@ -18,7 +18,7 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from codevault_importhook import specs
-from codevault_importhook.execcode import code_of, compile_of
+from codevault_importhook.execcode import code_of, compile_of, function_of
 from codevault_importhook.libraries import is_library_file
 from codevault_importhook.modules_view import Modules
 from codevault_importhook.naming import PREFIX, WIDTH, strip
@@ -170,9 +170,6 @@ def _run_path(mount: Mount) -> Callable[..., Any]:
     return run_path
 
 
-# -- names in texts and pickles -----------------------------------------------------------------
-
-
 _PICKLE: Final = ("Pickler", "Unpickler", "dump", "dumps", "load", "loads")
 
 
@@ -236,6 +233,8 @@ table: Final[dict[str, Callable[[Mount], object]]] = {
     "importlib.util.spec_from_file_location": _spec_from_file_location,
     NAMED: _named,
     HANDED: _handed,
+    "object.eval": lambda mount: function_of(mount, eval),
+    "object.exec": lambda mount: function_of(mount, exec),
     **{
         f"{module}.{name}": _of_pickle(name) for module in ("pickle", "_pickle") for name in _PICKLE
     },

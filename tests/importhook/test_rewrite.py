@@ -82,8 +82,18 @@ def rewritten(text: str, rules: Rules = RULES) -> str:
         ),
         ("from a import pickle\npickle.loads = 1", "from P.a import pickle\npickle.loads = 1"),
         ("model.eval(x)", "model.eval(x)"),
-        ("exec(*x)", "exec(*x)"),
-        ("map(eval, x)", "map(eval, x)"),
+        ("exec(*x)", "P__splint__.object_exec(*x)"),
+        ("map(eval, x)", "map(P__splint__.object_eval, x)"),
+        ("import sys\ngetattr(sys, 'modules', 1)", "import sys\nP__splint__.sys_modules"),
+        ("import sys\ngetattr(sys, x)", "import sys\ngetattr(sys, x)"),
+        (
+            "from a import sys\ngetattr(sys, 'modules')",
+            "from P.a import sys\nP__splint__.object___getattribute__(sys, 'sys.modules')",
+        ),
+        (
+            "import sys\ndef getattr(a, b): ...\ngetattr(sys, 'modules')",
+            "import sys\ndef getattr(a, b): ...\ngetattr(sys, 'modules')",
+        ),
         ("import runpy as r\nr.run_module", "import runpy as r\nP__splint__.runpy_run_module"),
         (
             "from importlib import util as u\nu.find_spec",

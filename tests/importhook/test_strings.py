@@ -318,6 +318,63 @@ FORMS = {
         assert ast.unparse(tree) == 'from metta.agent.x import VERSION as seen'
         exec(compile(tree, 'a', 'exec'))
         """,
+    "exec of arguments": """
+        arguments = ('from metta.agent.x import VERSION as seen', globals())
+        exec(*arguments)
+        """,
+    "exec of arguments in a function": """
+        def f(name, *arguments):
+            exec(*arguments)
+            return locals()[name]
+        seen = f('VERSION', 'from metta.agent.x import VERSION')
+        """,
+    "eval as a value": """
+        texts = ["__import__('metta.agent.x', fromlist=['V']).VERSION"]
+        seen = next(map(eval, texts))
+        """,
+    "eval as a value in a function": """
+        import functools
+        def f(given):
+            return functools.partial(eval, locals={'import_': __import__})(
+                "import_('metta.agent.x', fromlist=['V']).VERSION + given", {'given': given})
+        seen = f('') if __import__('sys').version_info >= (3, 13) else 'old'
+        """,
+    "exec with a closure": """
+        import types
+        def f():
+            import metta.agent.x as x
+            return lambda: exec(g.__code__, closure=g.__closure__)
+        def outer():
+            seen = []
+            def g():
+                from metta.agent.x import VERSION
+                seen.append(VERSION)
+            run, = [exec]
+            run(g.__code__, globals(), closure=g.__closure__)
+            return seen[0]
+        seen = outer()
+        """,
+    "getattr of sys": """
+        import sys, metta.agent.x
+        seen = getattr(sys, 'modules')['metta.agent.x'].VERSION
+        """,
+    "getattr of pickle with a default": """
+        import pickle
+        seen = getattr(pickle, 'loads', None)(b'cmetta.agent.x\\nVERSION\\n.')
+        """,
+    "getattr of getattr": """
+        import importlib
+        import importlib.util
+        seen = getattr(getattr(importlib, 'util'), 'find_spec')('metta.agent.x').loader.get_source(
+            'metta.agent.x')
+        seen = 'old' if 'old' in seen else seen
+        """,
+    "sys that an executed text has from its namespace": """
+        import sys, pickle, metta.agent.x
+        exec("seen = sys.modules['metta.agent.x'].VERSION")
+        space = {'pickle': pickle, 'data': b'cmetta.agent.x\\nVERSION\\n.'}
+        seen = seen if eval("pickle.loads(data)", space) == 'old' else 'bad'
+        """,
     "exec inside exec": """exec("exec('from metta.agent.x import VERSION as seen')")""",
     "pickle.loads": """
         import pickle
@@ -583,12 +640,19 @@ def test_strings_names_that_the_module_binds_itself_are_its_own(put: Put) -> Non
             def eval(text): return 'mine: ' + text
             def f(sys): return sys.modules
             class modules: modules = 'mine'
+            def g(getattr, value): return getattr(value, 'modules')
+            def h():
+                class sys: modules = 'not sys'
+                return builtins.eval("sys.modules", {'sys': sys}), builtins.eval("modules.modules")
+            import builtins, sys
             seen = eval('import x'), compile('import').pattern, f(modules)
+            mine = g(lambda a, b: (a is sys, b), sys), h(), g(getattr, modules), [eval][0]('x')
             """
         }
     )
     case = importlib.import_module(f"{mount.name}.pkg.a")
     assert case.seen == ("mine: import x", "import", "mine")
+    assert case.mine == ((True, "modules"), ("not sys", "mine"), "mine", "mine: x")
 
 
 def test_strings_a_tree_that_is_compiled_stays_the_callers(put: Put) -> None:
