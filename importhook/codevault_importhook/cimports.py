@@ -47,6 +47,19 @@ class _Builtins(ModuleType):
     def __import__(self) -> None:
         del _names["__import__"]
 
+    # Elsewhere than in `__main__` it is a dictionary that globals hold as `__builtins__`.
+    def __getitem__(self, name: str) -> Any:
+        return _names[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _names[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del _names[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in _names
+
     def __reduce_ex__(self, protocol: object) -> Any:
         """By name: cloudpickle does so for modules, which it knows by their exact class."""
         return importlib.import_module, ("builtins",)

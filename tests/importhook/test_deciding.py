@@ -207,10 +207,19 @@ def test_strings_builtins_reached_at_run_time_follow(twin: str, old: RunCase) ->
         top = import_("metta.agent.x")
         shared = import_("metta.compat")
         names = "print" in __builtins__, __builtins__["len"] is len, isinstance(__builtins__, dict)
+        held = globals()["__builtins__"]
+        def absent():
+            return nowhere
         """)
     assert case.x.VERSION == case.top.agent.x.VERSION == "old"
     assert case.shared.compat is importlib.import_module("metta.compat")
     assert case.names == (True, True, True)
+    assert "len" in case.held
+    assert case.held["len"] is len
+    case.held["nowhere"] = 5
+    assert case.absent() == 5
+    del case.held["nowhere"]
+    assert not hasattr(builtins, "nowhere")
 
 
 def test_the_builtins_of_the_host_are_what_they_were(

@@ -24,6 +24,8 @@ REASONS: Final = {
     "the tree is the host's",
     "sys.path": "puts a folder of the tree on `sys.path` and imports from it: that is refused, and "
     "the message has what helps",
+    "builtins": "wants a dictionary as `__builtins__` among the globals of a module; it is the "
+    "module, by which imports of C code are noticed",
 }
 """Why a test of a package may end otherwise in old code than in a plain run."""
 
