@@ -29,8 +29,6 @@ _names: Final = vars(builtins)
 class _Builtins(ModuleType):
     """The class of `builtins`: as a module's, except that `__import__` looks at who asks."""
 
-    __module__ = "builtins"
-
     @property
     def __import__(self) -> Any:
         try:
