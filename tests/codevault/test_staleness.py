@@ -101,14 +101,13 @@ def test_deleted_module_is_a_warning_too(edited: Any, tmp_path: Path) -> None:
 
 
 def test_what_a_loader_rewrites_is_no_edit(
-    edited: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    edited: Any, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     """As pytest does with the asserts of test modules, where policies are made as well."""
     text = SOURCE.replace("return 8", "assert self.body\n        return 8")
     edited.write({"src/walker/net.py": text})
     spec: Any = importlib.util.find_spec("walker.net")
-    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])  # a Config puts a finder in front
-    spec.loader = AssertionRewritingHook(pytest.Config.fromdictargs({}, []))
+    spec.loader = AssertionRewritingHook(pytestconfig)
     net = importlib.util.module_from_spec(spec)
     sys.modules["walker.net"] = net
     spec.loader.exec_module(net)
