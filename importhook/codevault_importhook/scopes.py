@@ -156,11 +156,11 @@ class Names:
         attributes: list[str] = []
         inner: object = node
         while (read := attribute_of(inner)) is not None:
+            if isinstance(inner, ast.Call) and "getattr" in scope.bound:
+                return None
             inner, attribute = read
             attributes.append(attribute)
         if not attributes or not isinstance(inner, ast.Name) or inner.id in scope.arguments:
-            return None
-        if isinstance(node, ast.Call) and "getattr" in scope.bound:
             return None
         behind = ".".join(reversed(attributes))
         meanings = named.get(inner.id, ())

@@ -94,6 +94,10 @@ def rewritten(text: str, rules: Rules = RULES) -> str:
             "import sys\ndef getattr(a, b): ...\ngetattr(sys, 'modules')",
             "import sys\ndef getattr(a, b): ...\ngetattr(sys, 'modules')",
         ),
+        (
+            "import importlib as i\ndef getattr(a, b): ...\ngetattr(i, 'util').find_spec",
+            "import importlib as i\ndef getattr(a, b): ...\ngetattr(i, 'util').find_spec",
+        ),
         ("import runpy as r\nr.run_module", "import runpy as r\nP__splint__.runpy_run_module"),
         (
             "from importlib import util as u\nu.find_spec",
